@@ -1,0 +1,16 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Linear-attention vision backbones for OpenMMLab dense prediction.
+
+Importing the package puts the stand-in for ``mmcv._ext`` in place where mmcv
+has no compiled ops, and registers the backbones and data sets in mmengine's
+root registries, so that mmdet, mmseg and mmpretrain all find them by name.
+"""
+
+from . import ops  # isort: skip
+
+ops.install()  # before anything below imports mmcv.ops
+
+from . import backbones, datasets, engine  # noqa: E402
+
+__version__ = '0.1.0'
+__all__ = ['backbones', 'datasets', 'engine', 'ops']
