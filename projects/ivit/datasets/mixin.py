@@ -1,0 +1,44 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""What the ``shapes`` data set classes of the three frameworks share."""
+
+from typing import Any
+
+from .shapes import ensure_shapes
+
+
+class ShapesMixin:
+    """Makes the data set before a framework's class loads its annotations.
+
+    With ``lazy_init=True`` nothing is made until the data is asked for.
+
+    Args:
+        data_root: Folder of the data set, made if it does not exist.
+        num_train: Number of training images.
+        num_val: Number of validation images.
+        image_size: Side of the square images, in pixels.
+        seed: Seed of all random choices.
+        **kwargs: Arguments of the framework's class.
+    """
+
+    def __init__(
+        self,
+        *,
+        data_root: str = 'data/shapes',
+        num_train: int = 2000,
+        num_val: int = 300,
+        image_size: int = 128,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        self.settings = {
+            'num_train': num_train,
+            'num_val': num_val,
+            'image_size': image_size,
+            'seed': seed,
+        }
+        super().__init__(data_root=data_root, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Make the data set if need be, then load the annotations."""
+        ensure_shapes(self.data_root, **self.settings)
+        return super().load_data_list()

@@ -1,0 +1,249 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Scenes of the ``shapes`` data set: textured shapes on photograph crops.
+
+A scene is a pure function of ``(seed, split, index, image_size)``: every
+random choice comes from one generator seeded with these numbers, so scenes can
+be drawn in any order and by any process.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import skimage
+from PIL import Image, ImageDraw
+
+#: Alphabetical, as mmpretrain numbers class folders by their sorted names.
+CLASSES = ('circle', 'cross', 'ring', 'square', 'star', 'triangle')
+PALETTE = (
+    (230, 60, 60),
+    (60, 180, 75),
+    (255, 200, 25),
+    (0, 130, 200),
+    (245, 130, 48),
+    (145, 30, 180),
+)
+SPLITS = ('train', 'val')
+
+# Images in every scikit-image wheel (checked from 0.20 on) that are in the
+# public domain or under CC0. Those full of round things (coins, retina) are
+# left out: they would be shapes without a label.
+PHOTOGRAPHS = (
+    'astronaut.png',
+    'brick.png',
+    'camera.png',
+    'chelsea.png',
+    'coffee.png',
+    'grass.png',
+    'gravel.png',
+    'hubble_deep_field.jpg',
+    'rocket.jpg',
+)
+# Training scenes see the left part of every photograph, validation scenes the
+# rest, so no background pixel is in both.
+TRAIN_PART = 0.65
+
+MAX_OBJECTS = 5
+#: Range of an outline's diameter, as a fraction of the image side.
+DIAMETERS = (0.18, 0.5)
+#: An object shows at least this fraction of its area, whatever hides it:
+#: other objects or the border of the image.
+MIN_VISIBLE = 0.55
+_TRIES = 20
+_SUPERSAMPLING = 4
+
+
+@dataclass
+class Scene:
+    """An image and what it shows.
+
+    Attributes:
+        image: ``(S, S, 3)`` uint8, RGB.
+        labels: Index into ``CLASSES`` of each of the n objects.
+        masks: ``(n, S, S)`` bool, the visible part of each object. No pixel
+            belongs to two objects.
+    """
+
+    image: np.ndarray
+    labels: list[int]
+    masks: np.ndarray
+
+    def boxes(self) -> np.ndarray:
+        """Tight bounds ``(n, 4)`` of the masks: x, y, width, height."""
+        boxes = np.zeros((len(self.labels), 4), int)
+        for box, mask in zip(boxes, self.masks, strict=True):
+            (ys,) = np.nonzero(mask.any(1))
+            (xs,) = np.nonzero(mask.any(0))
+            box[:2] = xs[0], ys[0]
+            box[2:] = xs[-1] - xs[0] + 1, ys[-1] - ys[0] + 1
+        return boxes
+
+    def label_map(self) -> np.ndarray:
+        """``(S, S)`` uint8: 0 is background, ``i + 1`` is ``CLASSES[i]``."""
+        label_map = np.zeros(self.image.shape[:2], np.uint8)
+        for label, mask in zip(self.labels, self.masks, strict=True):
+            label_map[mask] = label + 1
+        return label_map
+
+
+def draw_scene(seed: int, split: str, index: int, image_size: int) -> Scene:
+    """Draw one scene.
+
+    Args:
+        seed: Seed of the data set, >= 0.
+        split: ``'train'`` or ``'val'``.
+        index: Number of the scene within its split, >= 0.
+        image_size: Side S of the square image, in pixels.
+    """
+    rng = np.random.default_rng([seed, SPLITS.index(split), index])
+    # A tint, or colour alone would tell shapes from the grey photographs.
+    canvas = _photo_crop(rng, split, image_size) * rng.uniform(0.55, 1.1, 3)
+    labels: list[int] = []
+    masks = np.zeros((0, image_size, image_size), bool)
+    full_areas: list[float] = []
+    for _ in range(rng.integers(1, MAX_OBJECTS + 1)):
+        label = int(rng.integers(len(CLASSES)))
+        for _ in range(_TRIES):
+            outlines = _outlines(rng, CLASSES[label], image_size)
+            alpha, full_area = _rasterise(outlines, image_size)
+            mask = alpha >= 0.5
+            seen = np.concatenate([masks & ~mask, mask[None]])
+            areas = [*full_areas, full_area]
+            if (seen.sum((1, 2)) >= MIN_VISIBLE * np.array(areas)).all():
+                texture = _texture(rng, split, canvas[mask].mean(0), canvas)
+                canvas += alpha[..., None] * (texture - canvas)
+                labels.append(label)
+                masks, full_areas = seen, areas
+                break
+    canvas += rng.normal(0, rng.uniform(0, 6), canvas.shape)
+    return Scene(_to_uint8(canvas), labels, masks)
+
+
+@cache
+def _photograph(name: str) -> Image.Image:
+    # Read from the wheel: skimage.data.* would download what it misses.
+    with Image.open(Path(skimage.__file__).parent / 'data' / name) as photo:
+        return photo.convert('RGB')
+
+
+def _photo_crop(rng: np.random.Generator, split: str, size: int) -> np.ndarray:
+    """A square part of a photograph, ``(size, size, 3)`` float in 0..255."""
+    photo = _photograph(PHOTOGRAPHS[rng.integers(len(PHOTOGRAPHS))])
+    border = round(TRAIN_PART * photo.width)
+    left, right = (0, border) if split == 'train' else (border, photo.width)
+    side = min(right - left, photo.height) * rng.uniform(0.5, 1)
+    x = rng.uniform(left, right - side)
+    y = rng.uniform(0, photo.height - side)
+    crop = photo.resize(
+        (size, size), Image.Resampling.BILINEAR, (x, y, x + side, y + side)
+    )
+    pixels = np.asarray(crop, float)
+    return pixels[:, ::-1] if rng.random() < 0.5 else pixels
+
+
+def _regular(corners: int, *radii: float) -> np.ndarray:
+    """Points ``(corners, 2)`` round the origin, at the given radii in turn."""
+    angles = 2 * np.pi * np.arange(corners) / corners
+    radius = np.resize(radii, corners)
+    return np.stack([np.cos(angles), np.sin(angles)], 1) * radius[:, None]
+
+
+def _outlines(
+    rng: np.random.Generator, name: str, size: int
+) -> list[np.ndarray]:
+    """A shape somewhere in the image: its outline and those of its holes.
+
+    Returns:
+        Arrays ``(k, 2)`` of x, y in pixels.
+    """
+    detail = rng.random()  # how thick a ring, a cross, a star's arms are
+    if name == 'circle':
+        outlines = [_regular(48, 1)]
+    elif name == 'cross':
+        arm = 0.26 + 0.14 * detail
+        quarter = np.array([[1, -arm], [1, arm], [arm, arm]])
+        turns = [np.array([[0, 1], [-1, 0]])]
+        for _ in range(3):
+            turns.append(turns[0] @ turns[-1])
+        outlines = [np.concatenate([quarter @ turn for turn in turns])]
+    elif name == 'ring':
+        outlines = [_regular(48, 1), _regular(48, 0.45 + 0.2 * detail)]
+    elif name == 'square':
+        outlines = [_regular(4, 1)]
+    elif name == 'star':
+        outlines = [_regular(10, 1, 0.38 + 0.12 * detail)]
+    else:
+        outlines = [_regular(3, 1)]
+    low, high = np.log(DIAMETERS)
+    radius = np.exp(rng.uniform(low, high)) * size / 2
+    stretch = np.diag([rng.uniform(0.75, 1), 1])
+    linear = _rotation(rng) @ stretch @ _rotation(rng) * radius
+    centre = rng.uniform(0.08, 0.92, 2) * size
+    return [points @ linear.T + centre for points in outlines]
+
+
+def _rotation(rng: np.random.Generator) -> np.ndarray:
+    angle = rng.uniform(0, 2 * np.pi)
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s], [s, c]])
+
+
+def _rasterise(
+    outlines: list[np.ndarray], size: int
+) -> tuple[np.ndarray, float]:
+    """Coverage ``(size, size)`` in 0..1, and the area inside and outside."""
+    side = size * _SUPERSAMPLING
+    picture = Image.new('L', (side, side))
+    draw = ImageDraw.Draw(picture)
+    area = 0.0
+    for i, points in enumerate(outlines):
+        hole = i > 0
+        corners = (points * _SUPERSAMPLING).ravel().tolist()
+        draw.polygon(corners, fill=0 if hole else 255)
+        area += _polygon_area(points) * (-1 if hole else 1)
+    coverage = np.asarray(picture.reduce(_SUPERSAMPLING), float) / 255
+    return coverage, area
+
+
+def _polygon_area(points: np.ndarray) -> float:
+    x, y = points.T
+    return abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+
+
+def _texture(
+    rng: np.random.Generator,
+    split: str,
+    behind: np.ndarray,
+    canvas: np.ndarray,
+) -> np.ndarray:
+    """A surface ``(S, S, 3)`` that differs from the mean colour behind it."""
+    size = len(canvas)
+    colours = rng.uniform(0, 255, (3, 3))
+    contrast = np.abs(colours - behind).sum(1)
+    colour = colours[contrast.argmax()]
+    other = colour + rng.uniform(-110, 110, 3)
+    kind = rng.choice(['plain', 'stripes', 'checks', 'clouds', 'photograph'])
+    v, u = np.mgrid[:size, :size]
+    x, y = np.tensordot(_rotation(rng), np.stack([u, v]), 1)
+    if kind == 'plain':
+        pattern = np.zeros((size, size))
+    elif kind in ('stripes', 'checks'):
+        frequency = 2 * np.pi / rng.uniform(0.04, 0.12) / size
+        pattern = np.sin(frequency * x + rng.uniform(0, 2 * np.pi))
+        if kind == 'checks':
+            pattern = pattern * np.sin(frequency * y)
+        pattern = 1 / (1 + np.exp(-4 * pattern))
+    elif kind == 'clouds':
+        grid = Image.fromarray(rng.uniform(0, 1, (12, 12)).astype('float32'))
+        bicubic = Image.Resampling.BICUBIC
+        pattern = np.asarray(grid.resize((size, size), bicubic), float)
+    else:
+        pattern = _photo_crop(rng, split, size).mean(-1) / 255
+    surface = colour + pattern[..., None] * (other - colour)
+    light = 1 + rng.uniform(0, 0.35) * (x - x.mean()) / size
+    return surface * light[..., None]
+
+
+def _to_uint8(pixels: np.ndarray) -> np.ndarray:
+    return pixels.round().clip(0, 255).astype(np.uint8)

@@ -1,0 +1,18 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""``shapes`` for mmseg: label maps with background as class 0."""
+
+from mmengine.registry import DATASETS
+from mmseg.datasets import BaseSegDataset
+
+from .mixin import ShapesMixin
+from .scenes import CLASSES, PALETTE
+
+
+@DATASETS.register_module()
+class ShapesSegDataset(ShapesMixin, BaseSegDataset):
+    """Label maps of ``shapes``; arguments as in both bases."""
+
+    METAINFO = {
+        'classes': ('background', *CLASSES),
+        'palette': [(0, 0, 0), *PALETTE],
+    }

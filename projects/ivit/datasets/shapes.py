@@ -1,0 +1,270 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""The ``shapes`` data set on disk, made on first use.
+
+::
+
+    data/shapes/
+      annotations/instances_{train,val}.json   COCO instances, masks as RLE
+      images/{train,val}/000001.jpg
+      labels/{train,val}/000001.png            0 background, 1.. the classes
+      classes/{train,val}/{class}/000001_0.jpg one object, centred
+      shapes.json                              settings, file counts, versions
+"""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import PIL
+import skimage
+from mmengine.logging import print_log
+from mmengine.utils import ProgressBar
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from .scenes import CLASSES, SPLITS, Scene, draw_scene
+
+#: Raised whenever the same settings give other files.
+FORMAT = 1
+MARKER = 'shapes.json'
+_CROP_CONTEXT = 1.3  # side of a classification crop over that of the object
+_JPEG_QUALITY = 92
+
+
+def ensure_shapes(
+    root: str | Path = 'data/shapes',
+    num_train: int = 2000,
+    num_val: int = 300,
+    image_size: int = 128,
+    seed: int = 0,
+) -> Path:
+    """Make the data set in ``root`` unless it is there already.
+
+    Any number of processes may call this at once. The files are written to a
+    hidden folder beside ``root``, which takes its name when it is complete, so
+    ``root`` is whole or absent, whatever interrupts. A lock keeps the others
+    waiting meanwhile; where locks do not work they do the same work again, and
+    the first to finish wins.
+
+    Args:
+        root: Folder of the data set. An existing one is never changed.
+        num_train: Number of training images.
+        num_val: Number of validation images.
+        image_size: Side of the square images, in pixels.
+        seed: The same settings and library versions give the same bytes.
+
+    Returns:
+        ``root`` as a path.
+
+    Raises:
+        ValueError: A setting is out of range, or ``root`` exists and is not
+            this data set, has other settings or lacks files.
+    """
+    settings = {
+        'num_train': num_train,
+        'num_val': num_val,
+        'image_size': image_size,
+        'seed': seed,
+    }
+    lowest = {'num_train': 1, 'num_val': 1, 'image_size': 32, 'seed': 0}
+    for name, value in settings.items():
+        if not isinstance(value, int) or value < lowest[name]:
+            raise ValueError(
+                f'{name}={value!r} of the shapes data set must be an integer '
+                f'>= {lowest[name]}'
+            )
+    root = Path(root)
+    if not root.exists():
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(root):
+            if not root.exists():
+                _make(root, settings)
+    _check(root, settings)
+    return root
+
+
+@contextmanager
+def _lock(root: Path) -> Iterator[None]:
+    """Hold ``.{name}.lock`` beside ``root``, if the system can lock at all."""
+    try:
+        import fcntl
+    except ImportError:  # not POSIX
+        yield
+        return
+    with open(root.with_name(f'.{root.name}.lock'), 'w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print_log(
+                f'waiting for another process that makes {root}',
+                logger='current',
+            )
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
+def _make(root: Path, settings: dict[str, int]) -> None:
+    # Unique, and made with the user's umask (a mkdtemp folder is private).
+    build = root.with_name(f'.{root.name}.{uuid.uuid4().hex}')
+    print_log(f'making the shapes data set in {root}', logger='current')
+    try:
+        build.mkdir()
+        _write(build, settings)
+        try:
+            os.rename(build, root)
+        except OSError:
+            if not root.is_dir():
+                raise
+            # Another process was first; its folder is checked like any other.
+    finally:
+        shutil.rmtree(build, ignore_errors=True)
+
+
+def _write(root: Path, settings: dict[str, int]) -> None:
+    numbers = {split: settings[f'num_{split}'] for split in SPLITS}
+    (root / 'annotations').mkdir()
+    progress = ProgressBar(sum(numbers.values()))
+    for split, number in numbers.items():
+        for folder in ('images', 'labels'):
+            (root / folder / split).mkdir(parents=True)
+        for name in CLASSES:  # mmpretrain wants every class, even if empty
+            (root / 'classes' / split / name).mkdir(parents=True)
+        coco: dict[str, list] = {
+            'images': [],
+            'annotations': [],
+            'categories': [
+                {'id': i, 'name': name} for i, name in enumerate(CLASSES, 1)
+            ],
+        }
+        for index in range(1, number + 1):
+            scene = draw_scene(
+                settings['seed'], split, index, settings['image_size']
+            )
+            _write_scene(root, split, index, scene)
+            _add_to_coco(coco, index, scene)
+            progress.update()
+        path = root / 'annotations' / f'instances_{split}.json'
+        path.write_text(json.dumps(coco, separators=(',', ':')))
+    marker = {
+        'format': FORMAT,
+        'settings': settings,
+        'classes': CLASSES,
+        'files': _count_files(root),
+        'versions': {
+            'numpy': np.__version__,
+            'scikit-image': skimage.__version__,
+            'Pillow': PIL.__version__,
+        },
+    }
+    (root / MARKER).write_text(json.dumps(marker, indent=2) + '\n')
+
+
+def _write_scene(root: Path, split: str, index: int, scene: Scene) -> None:
+    image = Image.fromarray(scene.image)
+    image.save(
+        root / 'images' / split / f'{index:06d}.jpg', quality=_JPEG_QUALITY
+    )
+    label_map = Image.fromarray(scene.label_map())
+    label_map.save(root / 'labels' / split / f'{index:06d}.png')
+    margin = len(scene.image)
+    padded = np.pad(
+        scene.image, ((margin, margin), (margin, margin), (0, 0)), 'reflect'
+    )
+    padded_image = Image.fromarray(padded)
+    for i, (x, y, width, height) in enumerate(scene.boxes()):
+        half = _CROP_CONTEXT * max(width, height) / 2
+        centre_x, centre_y = x + width / 2 + margin, y + height / 2 + margin
+        crop = padded_image.resize(
+            (margin // 2, margin // 2),
+            Image.Resampling.BILINEAR,
+            (
+                centre_x - half,
+                centre_y - half,
+                centre_x + half,
+                centre_y + half,
+            ),
+        )
+        folder = root / 'classes' / split / CLASSES[scene.labels[i]]
+        crop.save(folder / f'{index:06d}_{i}.jpg', quality=_JPEG_QUALITY)
+
+
+def _add_to_coco(coco: dict[str, list], index: int, scene: Scene) -> None:
+    height, width = scene.image.shape[:2]
+    coco['images'].append(
+        {
+            'id': index,
+            'file_name': f'{index:06d}.jpg',
+            'height': height,
+            'width': width,
+        }
+    )
+    for label, mask, box in zip(
+        scene.labels, scene.masks, scene.boxes().tolist(), strict=True
+    ):
+        rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+        coco['annotations'].append(
+            {
+                'id': len(coco['annotations']) + 1,  # COCOeval misreads id 0
+                'image_id': index,
+                'category_id': label + 1,
+                'bbox': box,
+                'area': int(mask.sum()),
+                'segmentation': {
+                    'size': [height, width],
+                    'counts': rle['counts'].decode('ascii'),
+                },
+                'iscrowd': 0,
+            }
+        )
+
+
+def _count_files(root: Path) -> dict[str, int]:
+    """Number of files in each folder, by its path relative to ``root``."""
+    return {
+        Path(folder).relative_to(root).as_posix(): len(files)
+        for folder, _, files in sorted(os.walk(root))
+        if files and Path(folder) != root
+    }
+
+
+def _check(root: Path, settings: dict[str, int]) -> None:
+    """Raise ``ValueError`` unless ``root`` is whole and has the settings."""
+    remedy = (
+        'Name another folder as data_root, or remove this one by hand and it '
+        'will be made anew.'
+    )
+    try:
+        marker = json.loads((root / MARKER).read_text())
+    except (OSError, ValueError):
+        raise ValueError(
+            f'{root} exists but is not a shapes data set: it has no readable '
+            f'{MARKER}. {remedy}'
+        ) from None
+    found = {'format': marker.get('format'), **marker.get('settings', {})}
+    wanted = {'format': FORMAT, **settings}
+    other = [
+        f'{name} {found.get(name)} instead of {value}'
+        for name, value in wanted.items()
+        if found.get(name) != value
+    ]
+    if other:
+        raise ValueError(
+            f'{root} holds a shapes data set of other settings: '
+            f'{", ".join(other)}. Give all data sets of the config the same '
+            f'settings. {remedy}'
+        )
+    present = _count_files(root)
+    missing = [
+        f'{number - present.get(folder, 0)} of {number} in {folder}'
+        for folder, number in marker['files'].items()
+        if present.get(folder, 0) < number
+    ]
+    if missing:
+        raise ValueError(f'{root} lacks files: {", ".join(missing)}. {remedy}')
