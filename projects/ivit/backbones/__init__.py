@@ -1,1 +1,6 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Backbones, registered in mmengine's root registry."""
+
+from .ivit import IViT
+
+__all__ = ['IViT']

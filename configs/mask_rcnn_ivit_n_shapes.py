@@ -1,0 +1,44 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+# Mask R-CNN, iViT-N, on the embedded data: some minutes on two CPU cores.
+_base_ = [
+    './_base_/models/mask_rcnn_fpn.py',
+    './_base_/datasets/shapes_instance.py',
+    './_base_/schedules/shapes_det.py',
+    './_base_/det_runtime.py',
+]
+custom_imports = dict(imports=['ivit'], allow_failed_imports=False)
+
+channels = 64
+roi_extractor = dict(out_channels=channels, featmap_strides=[4, 8, 16])
+model = dict(
+    backbone=dict(type='IViT', arch='n'),
+    neck=dict(
+        in_channels=[16, 32, 96, 160], out_channels=channels, num_outs=4
+    ),
+    rpn_head=dict(
+        in_channels=channels,
+        feat_channels=channels,
+        # Shapes are 18 to 64 pixels wide.
+        anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32]),
+    ),
+    roi_head=dict(
+        bbox_roi_extractor=roi_extractor,
+        bbox_head=dict(
+            in_channels=channels, fc_out_channels=128, num_classes=8
+        ),
+        mask_roi_extractor=roi_extractor,
+        mask_head=dict(
+            num_convs=2,
+            in_channels=channels,
+            conv_out_channels=channels,
+            num_classes=8,
+        ),
+    ),
+    train_cfg=dict(
+        rpn_proposal=dict(nms_pre=500, max_per_img=200),
+        rcnn=dict(sampler=dict(num=64)),
+    ),
+    test_cfg=dict(
+        rpn=dict(nms_pre=300, max_per_img=100), rcnn=dict(max_per_img=20)
+    ),
+)

@@ -1,0 +1,256 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Interactive multi-head self-attention (iMHSA), arXiv 2402.17507.
+
+Symbols as in the paper: N tokens on an H x W grid, h heads of d channels,
+L landmarks, Q, K, V the projected tokens, q~ and k~ their landmarks.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .pointwise import PointwiseLinear
+
+INTERACTIONS = ('both', 'pre', 'post', None)
+
+
+def mix_heads(scores: Tensor, mixer: nn.Linear | None) -> Tensor:
+    """Exchange information between heads: ``S + W S (+ b)``.
+
+    Args:
+        scores: ``(B, h, M, N)``, one matrix per head.
+        mixer: The ``h x h`` linear map over the head axis; None returns
+            ``scores`` as they are.
+
+    Returns:
+        ``(B, h, M, N)``.
+    """
+    if mixer is None:
+        return scores
+    flat = scores.flatten(2)
+    mixed = mixer.weight @ flat
+    if mixer.bias is not None:
+        mixed = mixed + mixer.bias[:, None]
+    return (flat + mixed).view_as(scores)
+
+
+def mixed_softmax(
+    query: Tensor,
+    key: Tensor,
+    mix_logits: nn.Linear | None = None,
+    mix_weights: nn.Linear | None = None,
+) -> Tensor:
+    """Attention weights with head interaction on either side of the softmax.
+
+    ``mix'(softmax(mix(query key^T / sqrt(d))))``
+
+    Args:
+        query: ``(B, h, M, d)``.
+        key: ``(B, h, N, d)``.
+        mix_logits: Head mixer before the softmax.
+        mix_weights: Head mixer after the softmax.
+
+    Returns:
+        ``(B, h, M, N)``; the rows sum to one if ``mix_weights`` is None.
+    """
+    # Scaling the query touches d numbers a token, the logits have M or N.
+    logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+    weights = mix_heads(logits, mix_logits).softmax(dim=-1)
+    # Autocast's softmax answers in float32; the products run in v's dtype.
+    return mix_heads(weights.to(logits.dtype), mix_weights)
+
+
+def decomposed_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_landmarks: Tensor,
+    key_landmarks: Tensor,
+    mix_q_logits: nn.Linear | None = None,
+    mix_q_weights: nn.Linear | None = None,
+    mix_k_logits: nn.Linear | None = None,
+    mix_k_weights: nn.Linear | None = None,
+) -> Tensor:
+    """Attention as a product of two small matrices, in reverse order.
+
+    ``A_Q = softmax(Q k~^T)``, ``A_K = softmax(q~ K^T)`` (paper, Eq. 6), and
+    the result is ``A_Q (A_K V)``, so nothing of size N x N is ever formed:
+    time is O(N L h (d + h)) and memory O(N L h).
+
+    Args:
+        query: Q, ``(B, h, N, d)``.
+        key: K, ``(B, h, N, d)``.
+        value: V, ``(B, h, N, d)``.
+        query_landmarks: q~, ``(B, h, L, d)``.
+        key_landmarks: k~, ``(B, h, L, d)``.
+        mix_q_logits: Head mixer on the logits of ``A_Q``.
+        mix_q_weights: Head mixer on ``A_Q``.
+        mix_k_logits: Head mixer on the logits of ``A_K``.
+        mix_k_weights: Head mixer on ``A_K``.
+
+    Returns:
+        ``(B, h, N, d)``.
+    """
+    # A_K V first: its matrix is freed before A_Q's is made.
+    summary = (
+        mixed_softmax(query_landmarks, key, mix_k_logits, mix_k_weights)
+        @ value
+    )
+    return (
+        mixed_softmax(query, key_landmarks, mix_q_logits, mix_q_weights)
+        @ summary
+    )
+
+
+def full_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mix_logits: nn.Linear | None = None,
+    mix_weights: nn.Linear | None = None,
+) -> Tensor:
+    """Softmax attention over all N x N pairs, with head interaction if asked.
+
+    Args:
+        query: Q, ``(B, h, N, d)``.
+        key: K, ``(B, h, N, d)``.
+        value: V, ``(B, h, N, d)``.
+        mix_logits: Head mixer before the softmax.
+        mix_weights: Head mixer after the softmax.
+
+    Returns:
+        ``(B, h, N, d)``.
+    """
+    if mix_logits is None and mix_weights is None:
+        return F.scaled_dot_product_attention(query, key, value)
+    return mixed_softmax(query, key, mix_logits, mix_weights) @ value
+
+
+class InteractiveAttention(nn.Module):
+    """Interactive multi-head self-attention (iMHSA).
+
+    ``decomposed`` and ``interaction`` span the four variants of the paper's
+    Fig. 2: ``(False, None)`` is MHSA, ``(True, None)`` decomposition only,
+    ``(False, 'both')`` interaction only and ``(True, 'both')`` iMHSA.
+
+    The form of the interaction (a residual linear map before and one after
+    the softmax) and the landmark grid are choices of this project: the paper
+    was not available in full. See docs/ivit.md.
+
+    Args:
+        dim: Channels C of the tokens.
+        num_heads: Number of heads h; divides ``dim``.
+        landmarks: Rows and columns of the landmark grid. A map smaller than
+            the grid on a side is used whole on that side.
+        decomposed: Whether attention is decomposed (linear in N).
+        interaction: Where heads interact: ``'pre'`` the softmax, ``'post'``
+            it, ``'both'``, or None.
+        qkv_bias: Whether the projection to Q, K and V has a bias.
+
+    Raises:
+        ValueError: If ``num_heads`` does not divide ``dim``, a landmark count
+            is below 1, or ``interaction`` is unknown.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        landmarks: tuple[int, int] = (7, 7),
+        decomposed: bool = True,
+        interaction: str | None = 'both',
+        qkv_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if num_heads < 1 or dim % num_heads:
+            raise ValueError(
+                f'num_heads={num_heads} does not divide dim={dim}; choose a '
+                'number of heads that does.'
+            )
+        if len(landmarks) != 2 or min(landmarks) < 1:
+            raise ValueError(
+                f'landmarks={landmarks!r} must be two numbers of at least 1, '
+                'the rows and columns of the landmark grid.'
+            )
+        if interaction not in INTERACTIONS:
+            raise ValueError(
+                f'interaction={interaction!r} is unknown; choose one of '
+                f'{INTERACTIONS}.'
+            )
+        self.dim = dim
+        self.num_heads = num_heads
+        self.landmarks = tuple(landmarks)
+        self.decomposed = decomposed
+        self.interaction = interaction
+        self.qkv = PointwiseLinear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = PointwiseLinear(dim, dim)
+
+        matrices = ('mix_q', 'mix_k') if decomposed else ('mix',)
+        for matrix in matrices:
+            # A bias before the softmax is one constant per head, which the
+            # softmax cancels: it would never get a gradient.
+            self._add_mixer(f'{matrix}_logits', ('pre', 'both'), bias=False)
+            self._add_mixer(f'{matrix}_weights', ('post', 'both'), bias=True)
+
+    def _add_mixer(
+        self, name: str, wanted_by: tuple[str, str], bias: bool
+    ) -> None:
+        heads = self.num_heads
+        wanted = self.interaction in wanted_by
+        mixer = nn.Linear(heads, heads, bias=bias) if wanted else None
+        self.register_module(name, mixer)
+
+    def _split_heads(self, tokens: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """``(B, N, parts C)`` to ``parts`` tensors ``(B, h, N, d)``."""
+        split = tokens.unflatten(-1, (parts, self.num_heads, -1))
+        return split.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def _landmarks(
+        self, x: Tensor, hw_shape: tuple[int, int]
+    ) -> tuple[Tensor, ...]:
+        """Mean-pooled Q and K on the landmark grid, ``(B, h, L, d)`` each.
+
+        Pooling is a mean and the projection is affine, so the pooled tokens
+        are projected: the same numbers as pooling Q and K, at L / N the cost.
+        """
+        grid = tuple(map(min, self.landmarks, hw_shape))
+        maps = x.transpose(1, 2).unflatten(2, hw_shape)
+        pooled = F.adaptive_avg_pool2d(maps, grid).flatten(2).transpose(1, 2)
+        return self._split_heads(self.qkv(pooled), 3)[:2]
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """Attend over all tokens of a map.
+
+        Args:
+            x: Tokens ``(B, N, C)``, row-major over the map.
+            hw_shape: Height and width of the map, N = H W.
+
+        Returns:
+            ``(B, N, C)``.
+
+        Raises:
+            ValueError: If N is not H W or C is not ``dim``.
+        """
+        height, width = hw_shape
+        if x.shape[1:] != (height * width, self.dim):
+            raise ValueError(
+                f'x has shape {tuple(x.shape)}; for hw_shape={hw_shape} and '
+                f'dim={self.dim} it must be (B, {height * width}, '
+                f'{self.dim}).'
+            )
+        query, key, value = self._split_heads(self.qkv(x), 3)
+        if self.decomposed:
+            out = decomposed_attention(
+                query,
+                key,
+                value,
+                *self._landmarks(x, hw_shape),
+                self.mix_q_logits,
+                self.mix_q_weights,
+                self.mix_k_logits,
+                self.mix_k_weights,
+            )
+        else:
+            out = full_attention(
+                query, key, value, self.mix_logits, self.mix_weights
+            )
+        return self.proj(out.transpose(1, 2).flatten(2))

@@ -1,0 +1,91 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Refuse a checkpoint that does not fit the backbone.
+
+mmengine loads every checkpoint with ``strict=False``: what does not fit is
+left at its random values with a line in the log. A state-dict hook sees all
+ways in alike: ``init_cfg``, ``load_from``, ``resume``, inferencers and
+``load_state_dict``.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor, nn
+
+SHOWN = 6
+
+
+def _shorten(names: Iterable[str]) -> str:
+    names = sorted(names)
+    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
+    return ', '.join(names[:SHOWN]) + more
+
+
+def register_strict_loading(
+    backbone: nn.Module, may_be_missing: str, may_be_left_over: str
+) -> None:
+    """Make loading weights that do not fit ``backbone`` an error.
+
+    The check stands back where a caller passes ``strict=False`` to torch's
+    own ``load_state_dict``; mmengine's loaders always run it.
+
+    Args:
+        backbone: The module to guard, wherever it sits in a larger model.
+        may_be_missing: Regular expression for parameters that a good
+            checkpoint may lack, matched from the start of the name.
+        may_be_left_over: The same for entries that the backbone may lack.
+
+    Raises:
+        ValueError: While loading, if anything else is missing, left over or
+            of another shape.
+    """
+    missing_ok = re.compile(may_be_missing)
+    left_over_ok = re.compile(may_be_left_over)
+
+    def check(
+        state_dict: dict[str, Tensor],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        *_: Any,
+    ) -> None:
+        if not strict:
+            return
+        own = backbone.state_dict()
+        given = {
+            name.removeprefix(prefix): value
+            for name, value in state_dict.items()
+            if name.startswith(prefix)
+        }
+        missing = [
+            n for n in own if n not in given and not missing_ok.match(n)
+        ]
+        left_over = [
+            n for n in given if n not in own and not left_over_ok.match(n)
+        ]
+        reshaped = [
+            f'{name} {tuple(given[name].shape)} for {tuple(value.shape)}'
+            for name, value in own.items()
+            if name in given and given[name].shape != value.shape
+        ]
+        if not (missing or left_over or reshaped):
+            return
+        found = [
+            f'{len(names)} {what} ({_shorten(names)})'
+            for what, names in (
+                ('missing', missing),
+                ('of another shape', reshaped),
+                ('left over', left_over),
+            )
+            if names
+        ]
+        raise ValueError(
+            f'The checkpoint does not fit this {type(backbone).__name__}: of '
+            f'its {len(own)} tensors {"; ".join(found)}. It was made with '
+            'another arch or other options, or needs a prefix, such as '
+            "init_cfg=dict(type='Pretrained', checkpoint=..., "
+            "prefix='backbone.'). Nothing was loaded."
+        )
+
+    backbone._register_load_state_dict_pre_hook(check)
