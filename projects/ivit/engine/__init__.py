@@ -1,1 +1,21 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Training and testing from the command line: checks, AMP, CPU launch."""
+
+from .amp import BFloat16CPUOptimWrapper, set_amp
+from .checkpoint_check import CheckpointCheck, check_checkpoint_path
+from .data_check import check_data
+from .errors import UsageError, one_line_errors
+from .launch import add_common_arguments, build_runner, load_config
+
+__all__ = [
+    'BFloat16CPUOptimWrapper',
+    'CheckpointCheck',
+    'UsageError',
+    'add_common_arguments',
+    'build_runner',
+    'check_checkpoint_path',
+    'check_data',
+    'load_config',
+    'one_line_errors',
+    'set_amp',
+]

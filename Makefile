@@ -1,0 +1,54 @@
+# `make demo` and `make test` do all of their own set-up, in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Named after the interpreter, so that another PYTHON= sets up anew.
+STAMP := $(VENV)/installed-by-$(notdir $(PYTHON))
+
+.PHONY: help demo test lint
+.DEFAULT_GOAL := help
+
+# A .venv whose interpreter no longer runs is made again.
+ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)
+.PHONY: $(STAMP)
+endif
+
+help:
+	@echo 'make demo   train, evaluate and picture a small Mask R-CNN (no download of data)'
+	@echo 'make test   run all tests'
+	@echo 'make lint   check style and formatting'
+	@echo
+	@echo 'Each sets up .venv on first use. PYTHON=python3.12 chooses the interpreter'
+	@echo '(3.10 to 3.12), PIP_INDEX_URL=https://... another package registry.'
+
+demo: $(STAMP)
+	@$(BIN)/python tools/demo.py
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+
+# The stamp is written last, so an interrupted set-up is done again.
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	@command -v '$(PYTHON)' >/dev/null || { \
+	    echo 'Set-up: there is no "$(PYTHON)" here. Install Python 3.10, 3.11 or 3.12, or name one: make $(MAKECMDGOALS) PYTHON=python3.12' >&2; \
+	    exit 1; }
+	@found=$$('$(PYTHON)' -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	case "$$found" in 3.10|3.11|3.12) ;; *) \
+	    echo "Set-up: \"$(PYTHON)\" is Python $$found; 3.10, 3.11 or 3.12 is needed. Name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
+	    exit 1;; esac
+	@'$(PYTHON)' -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo 'Set-up: "$(PYTHON)" has no venv module. On Debian and Ubuntu: apt install python3-venv' >&2; \
+	    exit 1; }
+	@'$(PYTHON)' -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check \
+	    -c constraints.txt -e '.[onedl,dev]' || { \
+	    echo >&2; \
+	    echo 'Set-up: pip could not install the packages; its own message is above.' >&2; \
+	    echo 'If the package registry is out of reach, check the network or proxy,' >&2; \
+	    echo 'or name a mirror: make $(MAKECMDGOALS) PIP_INDEX_URL=https://...' >&2; \
+	    exit 1; }
+	@touch $@

@@ -1,0 +1,66 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Mixed precision where mmengine's wrapper does not go: on the CPU."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
+from torch import nn
+
+from .errors import UsageError
+
+GPU_WRAPPER = 'AmpOptimWrapper'
+CPU_WRAPPER = 'BFloat16CPUOptimWrapper'
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16CPUOptimWrapper(OptimWrapper):
+    """Run the forward pass under bfloat16 autocast on the CPU.
+
+    mmengine's ``AmpOptimWrapper`` refuses to start without an accelerator.
+    bfloat16 has the range of float32, so no loss scaling is needed.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Add autocast to the gradient accumulation context."""
+        with (
+            super().optim_context(model),
+            torch.autocast('cpu', dtype=torch.bfloat16),
+        ):
+            yield
+
+
+def set_amp(cfg: Config, enable: bool) -> None:
+    """Choose the optimizer wrapper for mixed precision on this device.
+
+    Args:
+        cfg: The experiment's config, changed in place.
+        enable: Turn mixed precision on. When it is off, a config that asks
+            for it itself is still made to run on the CPU.
+
+    Raises:
+        UsageError: If the config's wrapper has no mixed precision form.
+    """
+    wrapper = cfg.get('optim_wrapper')
+    if wrapper is None:
+        return  # the runner says what is missing
+    kind = wrapper.get('type', 'OptimWrapper')
+    known = ('OptimWrapper', GPU_WRAPPER, CPU_WRAPPER)
+    if enable and kind not in known:
+        raise UsageError(
+            f'--amp cannot change optim_wrapper.type={kind!r}: it replaces '
+            f'{known[0]!r} only. Set mixed precision in the config instead.'
+        )
+    if get_device() == 'cpu':
+        if enable or kind == GPU_WRAPPER:
+            wrapper.type = CPU_WRAPPER
+            for option in ('loss_scale', 'dtype', 'use_fsdp'):
+                wrapper.pop(option, None)
+    elif enable or kind == CPU_WRAPPER:
+        wrapper.type = GPU_WRAPPER
+        wrapper.setdefault('loss_scale', 'dynamic')

@@ -1,0 +1,100 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Refuse a checkpoint that does not belong to the model."""
+
+import re
+from pathlib import Path
+
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from .errors import UsageError
+
+NAMED = 5  # weights named in a message
+
+
+def check_checkpoint_path(path: str | None) -> None:
+    """Check that a checkpoint on the local disk exists.
+
+    Args:
+        path: A file, or an address with a scheme, which is left alone.
+
+    Raises:
+        UsageError: If the file does not exist.
+    """
+    if path and '://' not in path and not Path(path).is_file():
+        raise UsageError(f'checkpoint not found: {Path(path).absolute()}')
+
+
+class CheckpointCheck(Hook):
+    """Compare a checkpoint with the model before mmengine loads it.
+
+    mmengine loads what fits and goes on with random weights for the rest.
+    Here the backbone has to fit without anything missing, left over or of
+    another shape; hooks by which a module adapts an older checkpoint do
+    their work first.
+
+    Args:
+        whole_model: Require the weights of the other parts as well, as for
+            a test or a resumed training. Otherwise heads may differ, as when
+            a detector is fine-tuned on other classes.
+    """
+
+    def __init__(self, whole_model: bool) -> None:
+        self.whole_model = whole_model
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Raise a ``UsageError`` naming the weights that do not fit."""
+        model = runner.model
+        if is_model_wrapper(model):
+            if not isinstance(model, DistributedDataParallel):
+                return  # sharded weights have other shapes
+            model = model.module
+        if isinstance(model, BaseTTAModel):
+            model = model.module
+        state = checkpoint.get('state_dict', checkpoint)
+        state = {re.sub(r'^module\.', '', name): state[name] for name in state}
+        problems = []
+        for name, part in model.named_children():
+            if name == 'backbone' or self.whole_model:
+                problems += _differences(part, name, state)
+        if problems:
+            more = len(problems) - NAMED
+            raise UsageError(
+                'the checkpoint does not fit the model: '
+                + '; '.join(problems[:NAMED])
+                + (f'; and {more} more' if more > 0 else '')
+                + '. Was it trained with this config? The arch, the heads '
+                'or the number of classes may differ. Weights for the '
+                'backbone alone belong into model.backbone.init_cfg.'
+            )
+
+
+def _differences(part: nn.Module, name: str, state: dict) -> list[str]:
+    """What differs between a part of the model and its share of ``state``.
+
+    The share is loaded on the way; mmengine loads the same values again.
+    """
+    prefix = f'{name}.'
+    share = {
+        key[len(prefix) :]: value
+        for key, value in state.items()
+        if key.startswith(prefix)
+    }
+    try:
+        missing, unexpected = part.load_state_dict(share, strict=False)
+    except RuntimeError as error:  # one line for each weight
+        return [
+            f'{prefix}{line.strip().removeprefix("size mismatch for ")}'
+            for line in str(error).splitlines()[1:]
+        ]
+    problems = [
+        f'{prefix}{key} is missing'
+        for key in missing
+        if not key.endswith('num_batches_tracked')
+    ]
+    if name == 'backbone':
+        problems += [f'{prefix}{key} is left over' for key in unexpected]
+    return problems

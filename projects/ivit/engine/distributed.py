@@ -1,0 +1,100 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Several processes on machines without CUDA."""
+
+import os
+import subprocess
+
+from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
+from mmengine.registry import MODEL_WRAPPERS
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from .errors import UsageError
+
+SYNC_BN = ('SyncBN', 'MMSyncBN')
+
+
+def prepare_cpu_launch(cfg: Config) -> None:
+    """Make a launch by torchrun or slurm run on the CPU with gloo.
+
+    mmengine's launchers call ``torch.cuda.set_device`` and give the model
+    wrapper the GPU's number. So the process group is started here, before
+    the runner, and the wrapper is told that there is no device. Synchronised
+    batch norm, which needs a GPU, becomes plain batch norm; a single process
+    has that done by mmengine.
+
+    Does nothing when there is an accelerator, or only one process, or mpi is
+    the launcher.
+
+    Args:
+        cfg: The experiment's config, changed in place.
+
+    Raises:
+        UsageError: If the launcher's environment variables are not set.
+    """
+    if cfg.launcher not in ('pytorch', 'slurm') or get_device() != 'cpu':
+        return
+    if cfg.launcher == 'slurm':
+        _slurm_to_torchrun()
+    absent = [
+        name
+        for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
+        if name not in os.environ
+    ]
+    if absent:
+        raise UsageError(
+            f'--launcher {cfg.launcher} needs the environment variables '
+            f'{", ".join(absent)}: start it with tools/dist_train.sh, '
+            'tools/dist_test.sh or torchrun.'
+        )
+    if not dist.is_initialized():
+        dist.init_process_group('gloo')
+    cfg.sync_bn = None
+    _without_sync_bn(cfg.model)
+    cfg.model_wrapper_cfg = _cpu_wrapper(cfg)
+
+
+def _slurm_to_torchrun() -> None:
+    """Express slurm's environment in the variables torch reads."""
+    env = os.environ
+    if 'SLURM_PROCID' not in env:
+        raise UsageError(
+            '--launcher slurm needs a slurm job: start it with '
+            'tools/slurm_train.sh or tools/slurm_test.sh.'
+        )
+    env['RANK'] = env['SLURM_PROCID']
+    env['WORLD_SIZE'] = env['SLURM_NTASKS']
+    env['LOCAL_RANK'] = env.get('SLURM_LOCALID', '0')
+    env.setdefault('MASTER_PORT', '29500')
+    if 'MASTER_ADDR' not in env:
+        hosts = subprocess.run(
+            ['scontrol', 'show', 'hostname', env['SLURM_NODELIST']],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        env['MASTER_ADDR'] = hosts.stdout.split()[0]
+
+
+def _cpu_wrapper(cfg: Config) -> ConfigDict:
+    """The config's model wrapper, or mmengine's default, without a device."""
+    wrapper = cfg.get('model_wrapper_cfg') or ConfigDict(
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+    wrapper.setdefault('type', 'MMDistributedDataParallel')
+    if issubclass(MODEL_WRAPPERS.get(wrapper.type), DistributedDataParallel):
+        wrapper.device_ids = None
+    return wrapper
+
+
+def _without_sync_bn(node: object) -> None:
+    """Replace synchronised batch norm in a nested config, in place."""
+    if isinstance(node, dict):
+        if node.get('type') in SYNC_BN:
+            node['type'] = 'BN'
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            _without_sync_bn(child)
