@@ -126,17 +126,24 @@ def test_the_folder_is_open_to_others(tmp_path):
     assert made.stat().st_mode & 0o777 == 0o755
 
 
-@pytest.mark.parametrize('content', [None, 'mine.txt', 'shapes.json'])
-def test_a_foreign_folder_is_an_error_and_stays(tmp_path, content):
+@pytest.mark.parametrize(
+    'files',
+    [
+        {},
+        {'mine.txt': 'my work'},
+        {'shapes.json': 'my work'},
+        {'shapes.json': '[]'},
+        {'shapes.json': '{"circle": 1}'},
+    ],
+)
+def test_a_foreign_folder_is_an_error_and_stays(tmp_path, files):
     folder = tmp_path / 'shapes'
     folder.mkdir()
-    if content:
-        (folder / content).write_text('my work')
+    for name, text in files.items():
+        (folder / name).write_text(text)
     with pytest.raises(ValueError, match='not a shapes data set.*data_root'):
         ensure_shapes(folder, **TINY)
-    assert os.listdir(folder) == ([content] if content else [])
-    if content:
-        assert (folder / content).read_text() == 'my work'
+    assert {p.name: p.read_text() for p in folder.iterdir()} == files
 
 
 def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):

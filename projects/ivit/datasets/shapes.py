@@ -242,12 +242,12 @@ def _check(root: Path, settings: dict[str, int]) -> None:
     )
     try:
         marker = json.loads((root / MARKER).read_text())
-    except (OSError, ValueError):
+        found = {'format': marker['format'], **marker['settings']}
+    except (OSError, ValueError, KeyError, TypeError):
         raise ValueError(
             f'{root} exists but is not a shapes data set: it has no readable '
             f'{MARKER}. {remedy}'
         ) from None
-    found = {'format': marker.get('format'), **marker.get('settings', {})}
     wanted = {'format': FORMAT, **settings}
     other = [
         f'{name} {found.get(name)} instead of {value}'
