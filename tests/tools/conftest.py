@@ -27,7 +27,7 @@ val_cfg = test_cfg = dict()
 val_evaluator = test_evaluator = dict(type='ToyAccuracy')
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, momentum=0.9))
-param_scheduler = [dict(type='MultiStepLR', milestones=[1, 2], gamma=0.5)]
+param_scheduler = [dict(type='MultiStepLR', milestones=[1], gamma=0.5)]
 auto_scale_lr = dict(base_batch_size=16)
 default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1))
 randomness = dict(seed=0)

@@ -40,9 +40,8 @@ def test_resume_ends_where_an_unbroken_training_ends(tool, config, tmp_path):
         for name, value in whole['state_dict'].items():
             torch.testing.assert_close(resumed['state_dict'][name], value)
     assert not (tmp_path / 'named/epoch_1.pth').exists()
-    assert learning_rate(tmp_path / 'parts/epoch_2.pth') == pytest.approx(
-        0.1 * 0.5 * 0.5
-    )
+    # halved after the first epoch, once
+    assert learning_rate(tmp_path / 'parts/epoch_2.pth') == 0.05
 
 
 def test_cfg_options_and_auto_scale_lr(tool, config, tmp_path):
