@@ -6,11 +6,18 @@ has no compiled ops, and registers the backbones and data sets in mmengine's
 root registries, so that mmdet, mmseg and mmpretrain all find them by name.
 """
 
-from . import ops  # isort: skip
+import sys
+
+from . import ops
 
 ops.install()  # before anything below imports mmcv.ops
 
-from . import backbones, datasets, engine  # noqa: E402
+try:
+    from . import backbones, datasets, engine
+except Exception:
+    # `python -m ivit.check_env` must start in order to say what is wrong.
+    if f'{__name__}.check_env' not in sys.orig_argv:
+        raise
 
 __version__ = '0.1.0'
 __all__ = ['backbones', 'datasets', 'engine', 'ops']
