@@ -152,6 +152,7 @@ def _write(root: Path, settings: dict[str, int]) -> None:
             progress.update()
         path = root / 'annotations' / f'instances_{split}.json'
         path.write_text(json.dumps(coco, separators=(',', ':')))
+    progress.file.write('\n')
     marker = {
         'format': FORMAT,
         'settings': settings,
