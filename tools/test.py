@@ -57,6 +57,11 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
     hook.show = args.show
     hook.wait_time = args.wait_time
     if kind == 'VisualizationHook':
+        if args.tta:
+            raise engine.UsageError(
+                "mmpretrain's VisualizationHook cannot draw augmented images: "
+                'use --tta without --show and --show-dir'
+            )
         hook.enable = True
         hook.interval = 1
         hook.out_dir = folder
@@ -75,6 +80,12 @@ def augment(cfg: Config) -> None:
     if absent:
         raise engine.UsageError(
             f'--tta needs {" and ".join(absent)} in the config'
+        )
+    if (cfg.model.get('roi_head') or {}).get('mask_head'):
+        raise engine.UsageError(
+            "--tta: mmdet's DetTTAModel merges boxes, not masks. Leave the "
+            'masks out: --cfg-options model.roi_head.mask_head=None '
+            'test_evaluator.metric=bbox'
         )
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     dataset = cfg.test_dataloader.dataset

@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
-from mmengine.visualization import Visualizer
+from mmengine.utils import ManagerMixin
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """
@@ -33,6 +31,13 @@ default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1))
 randomness = dict(seed=0)
 log_level = 'WARNING'
 """
+
+
+def forget_globals(manager):
+    """Runs of one second would share loggers and so on by their name."""
+    manager._instance_dict.clear()
+    for child in manager.__subclasses__():
+        forget_globals(child)
 
 
 @pytest.fixture
@@ -61,9 +66,7 @@ def tool(monkeypatch, tmp_path):
                 module.main()
             finally:
                 os.environ.pop('LOCAL_RANK', None)
-                # Runs of one second would share globals by their name.
-                for shared in (DefaultScope, MessageHub, MMLogger, Visualizer):
-                    shared._instance_dict.clear()
+                forget_globals(ManagerMixin)
 
     return run
 
