@@ -205,14 +205,14 @@ class InteractiveAttention(nn.Module):
         return split.permute(2, 0, 3, 1, 4).unbind(0)
 
     def _landmarks(
-        self, x: Tensor, hw_shape: tuple[int, int]
+        self, x: Tensor, hw_shape: tuple[int, int], grid: tuple[int, int]
     ) -> tuple[Tensor, ...]:
         """Mean-pooled Q and K on the landmark grid, ``(B, h, L, d)`` each.
 
         Pooling is a mean and the projection is affine, so the pooled tokens
-        are projected: the same numbers as pooling Q and K, at L / N the cost.
+        are projected: the same numbers as pooling Q and K, without touching
+        the N projected tokens again.
         """
-        grid = tuple(map(min, self.landmarks, hw_shape))
         maps = x.transpose(1, 2).unflatten(2, hw_shape)
         pooled = F.adaptive_avg_pool2d(maps, grid).flatten(2).transpose(1, 2)
         return self._split_heads(self.qkv(pooled), 3)[:2]
@@ -239,11 +239,19 @@ class InteractiveAttention(nn.Module):
             )
         query, key, value = self._split_heads(self.qkv(x), 3)
         if self.decomposed:
+            grid = tuple(map(min, self.landmarks, hw_shape))
+            # On a map no larger than the grid, tokens are their landmarks.
+            query_landmarks, key_landmarks = (
+                (query, key)
+                if grid == tuple(hw_shape)
+                else self._landmarks(x, hw_shape, grid)
+            )
             out = decomposed_attention(
                 query,
                 key,
                 value,
-                *self._landmarks(x, hw_shape),
+                query_landmarks,
+                key_landmarks,
                 self.mix_q_logits,
                 self.mix_q_weights,
                 self.mix_k_logits,

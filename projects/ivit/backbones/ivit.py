@@ -6,6 +6,7 @@ had, so the layout below is this project's own: docs/ivit.md says what is the
 paper's, what is ours, and what was measured to choose it.
 """
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -339,7 +340,7 @@ class IViT(BaseModule):
                 'stay at their initial statistics unless load_from or resume '
                 'brings others. To train from scratch set norm_eval=False.',
                 logger='current',
-                level='WARNING',
+                level=logging.WARNING,
             )
 
     def train(self, mode: bool = True) -> 'IViT':

@@ -27,8 +27,9 @@ def register_strict_loading(
 ) -> None:
     """Make loading weights that do not fit ``backbone`` an error.
 
-    The check stands back where a caller passes ``strict=False`` to torch's
-    own ``load_state_dict``; mmengine's loaders always run it.
+    ``strict=False`` does not lift it: the hook is not told, and mmengine's
+    loaders always pass it. To load part of a checkpoint, take that part of
+    its state dict and of the backbone's and load the two merged.
 
     Args:
         backbone: The module to guard, wherever it sits in a larger model.
@@ -47,11 +48,8 @@ def register_strict_loading(
         state_dict: dict[str, Tensor],
         prefix: str,
         local_metadata: dict[str, Any],
-        strict: bool,
         *_: Any,
     ) -> None:
-        if not strict:
-            return
         own = backbone.state_dict()
         given = {
             name.removeprefix(prefix): value
