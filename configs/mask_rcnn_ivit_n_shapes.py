@@ -9,7 +9,10 @@ _base_ = [
 custom_imports = dict(imports=['ivit'], allow_failed_imports=False)
 
 channels = 64
-roi_extractor = dict(out_channels=channels, featmap_strides=[4, 8, 16])
+# Shapes are 20 to 64 pixels wide: scales COCO's levels down to them.
+roi_extractor = dict(
+    out_channels=channels, featmap_strides=[4, 8, 16], finest_scale=16
+)
 model = dict(
     backbone=dict(type='IViT', arch='n'),
     neck=dict(
@@ -18,27 +21,30 @@ model = dict(
     rpn_head=dict(
         in_channels=channels,
         feat_channels=channels,
-        # Shapes are 18 to 64 pixels wide.
         anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32]),
     ),
     roi_head=dict(
         bbox_roi_extractor=roi_extractor,
         bbox_head=dict(
-            in_channels=channels, fc_out_channels=128, num_classes=8
+            in_channels=channels, fc_out_channels=128, num_classes=6
         ),
         mask_roi_extractor=roi_extractor,
         mask_head=dict(
             num_convs=2,
             in_channels=channels,
             conv_out_channels=channels,
-            num_classes=8,
+            num_classes=6,
         ),
     ),
     train_cfg=dict(
         rpn_proposal=dict(nms_pre=500, max_per_img=200),
-        rcnn=dict(sampler=dict(num=64)),
+        rcnn=dict(sampler=dict(num=32)),
     ),
     test_cfg=dict(
         rpn=dict(nms_pre=300, max_per_img=100), rcnn=dict(max_per_img=20)
     ),
+)
+default_hooks = dict(
+    logger=dict(interval=25),
+    checkpoint=dict(interval=3, max_keep_ckpts=1),
 )

@@ -1,8 +1,8 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 # A short schedule for the embedded data: one cycle of the learning rate.
-max_epochs = 12
+max_epochs = 8
 train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=3
+    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=2
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
@@ -24,7 +24,3 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=5.0),
 )
 auto_scale_lr = dict(enable=False, base_batch_size=16)
-default_hooks = dict(
-    logger=dict(interval=25),
-    checkpoint=dict(interval=3, max_keep_ckpts=1),
-)
