@@ -7,9 +7,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'projects'))
 
-from ivit import engine
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import METRICS
+
+from ivit import engine
 
 
 def parse_args() -> argparse.Namespace:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'projects'))
 
-from ivit import engine
 from mmengine.config import Config
+
+from ivit import engine
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,7 +1,8 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 import pytest
-from ivit.engine import UsageError, amp
 from mmengine.config import Config
+
+from ivit.engine import UsageError, amp
 
 GPU = dict(type='AmpOptimWrapper', loss_scale='dynamic')
 CPU = dict(type='BFloat16CPUOptimWrapper')

@@ -1,9 +1,10 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 import pytest
-from ivit.engine import UsageError, distributed
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODEL_WRAPPERS
+
+from ivit.engine import UsageError, distributed
 
 TORCHRUN = dict(
     RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='29511'

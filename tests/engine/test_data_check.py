@@ -2,8 +2,9 @@
 import os
 
 import pytest
-from ivit.engine import UsageError, check_data
 from mmengine.config import Config
+
+from ivit.engine import UsageError, check_data
 
 COCO = dict(
     type='CocoDataset',
@@ -102,8 +103,13 @@ def test_evaluators_annotation_file(folder):
     for evaluator in (EVALUATOR, [EVALUATOR, dict(type='DumpResults')]):
         message = missing(dataset, test_evaluator=evaluator)
         assert f'{folder}/coco/annotations/train.json' in message
-        assert 'CocoMetric' in message
     assert missing(dataset) == ''
+    # Within a folder that is named as a whole it is not named again.
+    message = missing(dict(COCO, data_root='coco2'), test_evaluator=EVALUATOR)
+    assert message.count('train.json') == 2
+    os.rename(folder / 'coco', folder / 'aside')
+    message = missing(COCO, test_evaluator=EVALUATOR)
+    assert message.count('train.json') == 1
 
 
 @pytest.mark.parametrize(

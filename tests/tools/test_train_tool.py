@@ -131,8 +131,9 @@ def test_missing_data_is_told_before_a_model_is_built(
 
 
 def test_ivit_without_custom_imports(tool, config, capsys):
-    from ivit.engine import launch
     from mmengine.registry import MODELS
+
+    from ivit.engine import launch
 
     @MODELS.register_module(name='ToyOfIViT')
     class ToyOfIViT(torch.nn.Module):
@@ -145,3 +146,34 @@ def test_ivit_without_custom_imports(tool, config, capsys):
         assert launch.CUSTOM_IMPORTS in message
     finally:
         MODELS.module_dict.pop('ToyOfIViT')
+
+
+def test_what_ivit_refuses_is_one_line(tool, config, capsys):
+    with config.open('a') as file:
+        file.write("custom_imports['imports'] += ['ivit']\n")
+    options = ('--cfg-options', 'model.backbone.type=IViT')
+    message = error(tool, capsys, 'train', config, *options, arch('none'))
+    assert "'none'" in message
+    tool('train', config, *options, arch('n'), 'model.channels=160')
+    checkpoint = config.parent / 'work_dirs/toy/epoch_2.pth'
+    options += (arch('t'), 'model.channels=160')
+    message = error(tool, capsys, 'test', config, checkpoint, *options)
+    assert 'the checkpoint does not fit' in message
+    start = f'load_from={checkpoint}'
+    message = error(tool, capsys, 'train', config, *options, start)
+    assert 'the checkpoint does not fit' in message
+
+
+def arch(name):
+    return f'model.backbone.arch={name}'
+
+
+def test_errors_of_others_keep_their_traceback(tool, config, monkeypatch):
+    import toy_task
+
+    def fail(self, *args, **kwargs):
+        raise ValueError('not for one line')
+
+    monkeypatch.setattr(toy_task.ToyNet, 'forward', fail)
+    with pytest.raises(ValueError, match='not for one line'):
+        tool('train', config)

@@ -90,6 +90,8 @@ def _differences(part: nn.Module, name: str, state: dict) -> list[str]:
             f'{prefix}{line.strip().removeprefix("size mismatch for ")}'
             for line in str(error).splitlines()[1:]
         ]
+    except ValueError as error:  # a backbone that checks for itself
+        return [str(error)]
     problems = [
         f'{prefix}{key} is missing'
         for key in missing

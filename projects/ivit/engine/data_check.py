@@ -25,19 +25,35 @@ def check_data(cfg: Config, phases: Sequence[str]) -> None:
     Raises:
         UsageError: If any is missing; all of them are named, absolute.
     """
-    missing: dict[str, None] = {}  # ordered, each once
+    roots: dict[str, list[str]] = {}  # missing folders and what goes there
+    paths: dict[str, bool] = {}  # other paths, and whether each is a folder
     for phase in phases:
         loader = cfg.get(f'{phase}_dataloader') or {}
         for dataset in _leaves(loader.get('dataset') or {}):
-            missing.update(dict.fromkeys(_missing(dataset)))
-            if not _is_self_made(dataset):
-                evaluators = cfg.get(f'{phase}_evaluator') or []
-                missing.update(dict.fromkeys(_missing_answers(evaluators)))
-    if missing:
+            if _name(dataset).startswith(SELF_MADE):
+                continue
+            parts = _parts(dataset)
+            root = dataset.get('data_root') or ''
+            if root and parts and _absent(root, folder=True):
+                within = roots.setdefault(os.path.abspath(root), [])
+                within += [name for name in parts if name not in within]
+            else:
+                paths |= {_join(root, part): parts[part] for part in parts}
+            paths |= _answers(cfg, phase)
+    told = [
+        f'folder {root} with {", ".join(filter(None, within)) or "images"}'
+        for root, within in roots.items()
+    ]
+    for path, folder in paths.items():
+        place = os.path.abspath(path)
+        # What lies in a folder that is named already goes without saying.
+        named = any(place.startswith(root + os.sep) for root in roots)
+        if path and not named and _absent(path, folder):
+            told.append(f'{"folder" if folder else "file"} {place}')
+    if told:
         raise UsageError(
-            f'data is missing: {"; ".join(missing)}. docs/data.md says what '
-            'to put there; --cfg-options and data_root in '
-            'configs/_base_/datasets name another place.'
+            f'data is missing: {"; ".join(told)}. docs/data.md says what '
+            'belongs there; data_root in the config names another place.'
         )
 
 
@@ -58,59 +74,29 @@ def _name(dataset: dict) -> str:
     return kind.rpartition('.')[2]
 
 
-def _is_self_made(dataset: dict) -> bool:
-    return _name(dataset).startswith(SELF_MADE)
-
-
-def _missing(dataset: dict) -> list[str]:
-    """What the data set names and is not there."""
-    if _is_self_made(dataset):
-        return []
-    name = _name(dataset)
-    root = dataset.get('data_root') or ''
+def _parts(dataset: dict) -> dict[str, bool]:
+    """Paths that belong to a data set, and whether each is a folder."""
     ann_file = dataset.get('ann_file') or ''
     prefix = dataset.get('data_prefix') or {}
     if isinstance(prefix, str):
         prefix = {'img': prefix}
-    if name in CLASS_FOLDERS and not prefix:
+    if not prefix and _name(dataset) in CLASS_FOLDERS:
         prefix = {'img': dataset.get('split') or ''}
-    folders = [_join(root, part or '') for part in prefix.values()]
-    files = [_join(root, ann_file)] if ann_file else []
-    if root and (folders or files) and _absent(root, folder=True):
-        parts = [part for part in (ann_file, *prefix.values()) if part]
-        return [f'folder {_absolute(root)} with {", ".join(parts)} ({name})']
-    return [
-        f'file {_absolute(path)} ({name})'
-        for path in files
-        if _absent(path, folder=False)
-    ] + [
-        f'folder {_absolute(path)} with images in it ({name})'
-        if 'img' in key
-        else f'folder {_absolute(path)} with {key} in it ({name})'
-        for key, path in zip(prefix, folders, strict=True)
-        if path and _absent(path, folder=True)
-    ]
+    files = {ann_file: False} if ann_file else {}
+    return files | {part or '': True for part in prefix.values()}
 
 
-def _missing_answers(evaluators: dict | Sequence[dict]) -> list[str]:
-    """Annotation files that evaluators name and that are not there."""
+def _answers(cfg: Config, phase: str) -> dict[str, bool]:
+    """The annotation files that the phase's evaluators name."""
+    evaluators = cfg.get(f'{phase}_evaluator') or []
     if isinstance(evaluators, dict):
         evaluators = [evaluators]
-    return [
-        f'file {_absolute(evaluator["ann_file"])} '
-        f'(ann_file of the evaluator {evaluator.get("type")})'
-        for evaluator in evaluators
-        if evaluator.get('ann_file')
-        and _absent(evaluator['ann_file'], folder=False)
-    ]
+    files = (evaluator.get('ann_file') for evaluator in evaluators)
+    return {path: False for path in files if path}
 
 
 def _join(root: str, part: str) -> str:
     return part if '://' in part else os.path.join(root, part)
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(path)
 
 
 def _absent(path: str, folder: bool) -> bool:

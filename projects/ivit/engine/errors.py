@@ -19,13 +19,16 @@ class UsageError(ValueError):
 def one_line_errors() -> Iterator[None]:
     """End the process with one line on stderr when the user can remedy it.
 
-    Covers :class:`UsageError` and names that no registry knows; any other
+    Covers every ``ValueError`` that ivit itself raises, since each names the
+    wrong value and the remedy, and names that no registry knows. Any other
     error keeps its traceback. Of the processes on one machine the first one
     speaks.
     """
     try:
         yield
-    except UsageError as error:
+    except ValueError as error:
+        if not _raised_by_ivit(error):
+            raise
         message = str(error)
     except KeyError as error:
         if ' registry' not in str(error):
@@ -39,3 +42,14 @@ def one_line_errors() -> Iterator[None]:
     if os.environ.get('LOCAL_RANK', '0') == '0':
         print(f'error: {message}', file=sys.stderr)  # noqa: T201
     sys.exit(1)
+
+
+def _raised_by_ivit(error: ValueError) -> bool:
+    """Whether a tool or a module of the package raised the error."""
+    if isinstance(error, UsageError):
+        return True
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    module = trace.tb_frame.f_globals.get('__name__', '')
+    return module.partition('.')[0] == 'ivit'

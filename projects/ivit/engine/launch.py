@@ -34,9 +34,12 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='what started the processes',
     )
-    # Passed by older launchers; torchrun sets LOCAL_RANK.
     parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0, help='unused'
+        '--local_rank',
+        '--local-rank',
+        type=int,
+        default=0,
+        help='passed by launchers older than torchrun',
     )
 
 
@@ -74,14 +77,11 @@ def build_runner(cfg: Config, whole_checkpoint: bool) -> Runner:
             the backbone's alone.
 
     Raises:
-        UsageError: If a part of the model refuses its settings.
+        UsageError: If the launcher did not start this process.
     """
     prepare_cpu_launch(cfg)
     build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
-    try:
-        runner = build(cfg)
-    except ValueError as error:
-        raise UsageError(f'the config cannot be built: {error}') from error
+    runner = build(cfg)
     runner.register_hook(CheckpointCheck(whole_checkpoint))
     return runner
 
