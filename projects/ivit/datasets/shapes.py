@@ -23,9 +23,9 @@ import numpy as np
 import PIL
 import skimage
 from mmengine.logging import print_log
-from mmengine.utils import ProgressBar
 from PIL import Image
 from pycocotools import mask as coco_mask
+from rich.progress import Progress
 
 from .scenes import CLASSES, SPLITS, Scene, draw_scene
 
@@ -130,29 +130,31 @@ def _make(root: Path, settings: dict[str, int]) -> None:
 def _write(root: Path, settings: dict[str, int]) -> None:
     numbers = {split: settings[f'num_{split}'] for split in SPLITS}
     (root / 'annotations').mkdir()
-    progress = ProgressBar(sum(numbers.values()))
-    for split, number in numbers.items():
-        for folder in ('images', 'labels'):
-            (root / folder / split).mkdir(parents=True)
-        for name in CLASSES:  # mmpretrain wants every class, even if empty
-            (root / 'classes' / split / name).mkdir(parents=True)
-        coco: dict[str, list] = {
-            'images': [],
-            'annotations': [],
-            'categories': [
-                {'id': i, 'name': name} for i, name in enumerate(CLASSES, 1)
-            ],
-        }
-        for index in range(1, number + 1):
-            scene = draw_scene(
-                settings['seed'], split, index, settings['image_size']
-            )
-            _write_scene(root, split, index, scene)
-            _add_to_coco(coco, index, scene)
-            progress.update()
-        path = root / 'annotations' / f'instances_{split}.json'
-        path.write_text(json.dumps(coco, separators=(',', ':')))
-    progress.file.write('\n')
+    # On a terminal a moving bar, in a log file one line at the end.
+    with Progress() as progress:
+        bar = progress.add_task('Drawing scenes', total=sum(numbers.values()))
+        for split, number in numbers.items():
+            for folder in ('images', 'labels'):
+                (root / folder / split).mkdir(parents=True)
+            for name in CLASSES:  # mmpretrain wants every class, even if empty
+                (root / 'classes' / split / name).mkdir(parents=True)
+            coco: dict[str, list] = {
+                'images': [],
+                'annotations': [],
+                'categories': [
+                    {'id': i, 'name': name}
+                    for i, name in enumerate(CLASSES, 1)
+                ],
+            }
+            for index in range(1, number + 1):
+                scene = draw_scene(
+                    settings['seed'], split, index, settings['image_size']
+                )
+                _write_scene(root, split, index, scene)
+                _add_to_coco(coco, index, scene)
+                progress.advance(bar)
+            path = root / 'annotations' / f'instances_{split}.json'
+            path.write_text(json.dumps(coco, separators=(',', ':')))
     marker = {
         'format': FORMAT,
         'settings': settings,
