@@ -3,8 +3,9 @@ import importlib
 import importlib.util
 import sys
 
-import ivit.ops
 import pytest
+
+import ivit.ops
 
 
 @pytest.fixture

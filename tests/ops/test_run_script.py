@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+
 from ivit.ops.__main__ import main
 
 SCRIPT = """

@@ -4,12 +4,13 @@ import importlib.util
 import subprocess
 import sys
 
-import ivit.ops
 import mmcv
 import pytest
 import torch
-from ivit.ops.missing import MissingOpError
 from mmengine.utils.dl_utils.misc import mmcv_full_available
+
+import ivit.ops
+from ivit.ops.missing import MissingOpError
 
 
 @pytest.fixture
