@@ -70,11 +70,22 @@ def weights(path):
     return torch.load(path, weights_only=False)['state_dict']
 
 
+# A backbone whose batch norm does not depend on the batch, so that the two
+# ways are the same to rounding.
+IVIT = (
+    *('model.channels=160', 'model.backbone.type=IViT'),
+    *('model.backbone.arch=n', 'model.backbone.norm_eval=True'),
+    'model.backbone.out_indices=[3]',
+    *('train_dataloader.dataset.size=64', 'custom_imports.imports=ivit'),
+)
+
+
 @pytest.mark.slow
-def test_two_cpu_processes(shell, tool, config, tmp_path):
+@pytest.mark.parametrize('options', [(), IVIT], ids=['toy', 'ivit'])
+def test_two_cpu_processes(shell, tool, config, tmp_path, options):
     """Two processes with 2 images each step as one process with 4."""
     one_step = ('--cfg-options', 'train_cfg.max_epochs=1')
-    one_step += ('train_dataloader.dataset.count=4',)
+    one_step += ('train_dataloader.dataset.count=4', *options)
     tool('train', config, '--work-dir', 'single', *one_step)
     done = shell(
         'dist_train.sh',
@@ -92,6 +103,7 @@ def test_two_cpu_processes(shell, tool, config, tmp_path):
     done = shell(
         'dist_test.sh',
         *(config, tmp_path / 'double/epoch_1.pth', 2, '--out', 'out.pkl'),
+        *one_step,
         CUDA_VISIBLE_DEVICES='',
         PORT=free_port(),
     )
