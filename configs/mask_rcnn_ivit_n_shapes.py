@@ -9,9 +9,13 @@ _base_ = [
 custom_imports = dict(imports=['ivit'], allow_failed_imports=False)
 
 channels = 64
-# Shapes are 20 to 64 pixels wide: scales COCO's levels down to them.
+# Shapes are 23 to 64 pixels wide: COCO's assignment of boxes to levels, and
+# its anchors, scaled down to them.
 roi_extractor = dict(
-    out_channels=channels, featmap_strides=[4, 8, 16], finest_scale=16
+    roi_layer=dict(sampling_ratio=2),
+    out_channels=channels,
+    featmap_strides=[4, 8, 16],
+    finest_scale=28,
 )
 model = dict(
     backbone=dict(type='IViT', arch='n'),
@@ -21,12 +25,17 @@ model = dict(
     rpn_head=dict(
         in_channels=channels,
         feat_channels=channels,
-        anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32]),
+        anchor_generator=dict(
+            scales=[5], ratios=[1.0], strides=[4, 8, 16, 32]
+        ),
     ),
     roi_head=dict(
         bbox_roi_extractor=roi_extractor,
         bbox_head=dict(
-            in_channels=channels, fc_out_channels=128, num_classes=6
+            in_channels=channels,
+            fc_out_channels=128,
+            num_classes=6,
+            reg_class_agnostic=True,
         ),
         mask_roi_extractor=roi_extractor,
         mask_head=dict(
@@ -37,14 +46,15 @@ model = dict(
         ),
     ),
     train_cfg=dict(
-        rpn_proposal=dict(nms_pre=500, max_per_img=200),
-        rcnn=dict(sampler=dict(num=32)),
+        rpn=dict(sampler=dict(num=64)),
+        rpn_proposal=dict(nms_pre=200, max_per_img=100),
+        rcnn=dict(sampler=dict(num=64)),
     ),
     test_cfg=dict(
-        rpn=dict(nms_pre=300, max_per_img=100), rcnn=dict(max_per_img=20)
+        rpn=dict(nms_pre=200, max_per_img=50), rcnn=dict(max_per_img=20)
     ),
 )
 default_hooks = dict(
     logger=dict(interval=25),
-    checkpoint=dict(interval=3, max_keep_ckpts=1),
+    checkpoint=dict(interval=2, max_keep_ckpts=1),
 )

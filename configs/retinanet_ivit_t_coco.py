@@ -8,9 +8,12 @@ _base_ = [
 ]
 custom_imports = dict(imports=['ivit'], allow_failed_imports=False)
 
+# RetinaNet starts at stride 8; a map nobody uses would stop DDP.
 model = dict(
-    backbone=dict(type='IViT', arch='t', drop_path_rate=0.1),
-    neck=dict(in_channels=[48, 96, 224, 384]),
+    backbone=dict(
+        type='IViT', arch='t', out_indices=(1, 2, 3), drop_path_rate=0.1
+    ),
+    neck=dict(in_channels=[96, 224, 384], start_level=0),
 )
 # PVT's RetinaNet, which this line of backbones is compared with.
 optim_wrapper = dict(optimizer=dict(weight_decay=0.0001))

@@ -1,13 +1,13 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 # A short schedule for the embedded data: one cycle of the learning rate.
-max_epochs = 8
+max_epochs = 6
 train_cfg = dict(
     type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=2
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=60),
     dict(
         type='CosineAnnealingLR',
         begin=0,

@@ -1,0 +1,22 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+# UperNet, iViT-N, on the embedded data: some minutes on two CPU cores.
+_base_ = [
+    './_base_/models/upernet.py',
+    './_base_/datasets/shapes_semantic.py',
+    './_base_/schedules/shapes_seg.py',
+    './_base_/seg_runtime.py',
+]
+custom_imports = dict(imports=['ivit'], allow_failed_imports=False)
+
+model = dict(
+    data_preprocessor=dict(size=(128, 128)),
+    backbone=dict(type='IViT', arch='n'),
+    decode_head=dict(
+        in_channels=[16, 32, 96, 160], channels=64, num_classes=7
+    ),
+    auxiliary_head=dict(in_channels=96, channels=32, num_classes=7),
+)
+default_hooks = dict(
+    logger=dict(interval=25),
+    checkpoint=dict(interval=250, max_keep_ckpts=1),
+)

@@ -1,0 +1,152 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Every shipped config builds, trains a step and predicts."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import InstanceData, PixelData
+
+CONFIGS = sorted(Path(__file__).parents[2].glob('configs/*.py'))
+NAMES = [path.stem for path in CONFIGS]
+EXPECTED = {
+    *(f'mask_rcnn_ivit_{arch}_coco' for arch in 'tsb'),
+    'mask_rcnn_ivit_s_3x_coco',
+    'cascade_mask_rcnn_ivit_s_3x_coco',
+    *(f'retinanet_ivit_{arch}_coco' for arch in 'ts'),
+    *(f'upernet_ivit_{arch}_ade20k' for arch in 'tsb'),
+    *(f'sem_fpn_ivit_{arch}_ade20k' for arch in 'ts'),
+    'mask_rcnn_ivit_n_shapes',
+    'retinanet_ivit_n_shapes',
+    'upernet_ivit_n_shapes',
+    'sem_fpn_ivit_n_shapes',
+}
+HEADS = {
+    'mask_rcnn': 'MaskRCNN',
+    'cascade_mask_rcnn': 'CascadeRCNN',
+    'retinanet': 'RetinaNet',
+    'upernet': 'EncoderDecoder',
+    'sem_fpn': 'EncoderDecoder',
+}
+SIZE = (70, 102)
+
+
+@pytest.fixture(params=CONFIGS, ids=NAMES)
+def cfg(request, tmp_path, monkeypatch):
+    # From a folder that is not the repository's.
+    monkeypatch.chdir(tmp_path)
+    cfg = Config.fromfile(str(request.param))
+    init_default_scope(cfg.default_scope)
+    return cfg
+
+
+def data_of(cfg):
+    """Two images with annotations, as the data sets pack them."""
+    torch.manual_seed(0)
+    inputs = [
+        torch.randint(0, 256, (3, *SIZE), dtype=torch.uint8) for _ in range(2)
+    ]
+    meta = dict(
+        ori_shape=SIZE,
+        img_shape=SIZE,
+        scale_factor=(1.0, 1.0),
+        flip=False,
+        img_path='image.jpg',
+        img_id=0,
+    )
+    if cfg.default_scope == 'mmseg':
+        from mmseg.structures import SegDataSample
+
+        sample = SegDataSample(metainfo=dict(meta))
+        sample.gt_sem_seg = PixelData(data=torch.randint(0, 7, (1, *SIZE)))
+    else:
+        from mmdet.structures import DetDataSample
+        from mmdet.structures.mask import BitmapMasks
+
+        sample = DetDataSample(metainfo=dict(meta))
+        masks = torch.zeros(2, *SIZE, dtype=torch.uint8)
+        masks[0, 8:40, 5:50] = 1
+        masks[1, 30:60, 60:95] = 1
+        sample.gt_instances = InstanceData(
+            bboxes=torch.tensor(
+                [[5.0, 8.0, 50.0, 40.0], [60.0, 30.0, 95.0, 60.0]]
+            ),
+            labels=torch.tensor([1, 4]),
+            masks=BitmapMasks(masks.numpy(), *SIZE),
+        )
+    return dict(inputs=inputs, data_samples=[sample, sample.clone()])
+
+
+def shrink(cfg):
+    """Fewer blocks, small crops: the wiring is what is tested."""
+    from ivit.backbones import IViT
+
+    arch = IViT.arch_settings[cfg.model.backbone.arch]
+    cfg.model.backbone.arch = dict(arch, depths=(1, 1, 1, 1))
+    if cfg.default_scope == 'mmseg':
+        cfg.model.data_preprocessor.size = SIZE
+
+
+def test_all_are_there():
+    assert set(NAMES) == EXPECTED
+
+
+def test_builds_trains_and_predicts(cfg):
+    shrink(cfg)
+    model = MODELS.build(cfg.model)
+    model.train()
+    data = model.data_preprocessor(data_of(cfg), training=True)
+    loss, _ = model.parse_losses(model(**data, mode='loss'))
+    assert loss.isfinite()
+    loss.backward()
+    for name, parameter in model.backbone.named_parameters():
+        assert parameter.grad is not None, name
+    model.eval()
+    with torch.no_grad():
+        results = model.test_step(data_of(cfg))
+    assert len(results) == 2
+    if cfg.default_scope == 'mmseg':
+        assert results[0].pred_sem_seg.shape == SIZE
+    else:
+        assert results[0].pred_instances.bboxes.shape[1] == 4
+
+
+def test_is_what_its_name_says(cfg, request):
+    name = request.node.callspec.id
+    head, _, rest = name.partition('_ivit_')
+    arch, *schedule, data = rest.split('_')
+    assert cfg.model.type == HEADS[head]
+    assert cfg.model.backbone.type == 'IViT'
+    assert cfg.model.backbone.arch == arch
+    assert cfg.custom_imports == dict(
+        imports=['ivit'], allow_failed_imports=False
+    )
+    dataset = cfg.train_dataloader.dataset
+    assert {
+        'coco': 'coco',
+        'ade20k': 'ADEChallengeData2016',
+        'shapes': 'shapes',
+    }[data] in dataset.data_root
+    if data == 'coco':
+        assert cfg.train_cfg.max_epochs == (36 if schedule else 12)
+    # The images of a step that the learning rate is meant for.
+    base = cfg.auto_scale_lr.base_batch_size
+    gpus = 1 if data == 'shapes' else 8
+    assert cfg.train_dataloader.batch_size * gpus == base
+    for part in ('val', 'test'):
+        assert cfg[f'{part}_dataloader'].dataset.pipeline
+        assert cfg[f'{part}_evaluator']
+    assert cfg.tta_pipeline
+    assert cfg.tta_model
+
+
+def test_every_metric_is_for_what_the_model_predicts(cfg):
+    metric = cfg.test_evaluator.get('metric')
+    if cfg.default_scope == 'mmseg':
+        assert cfg.test_evaluator.iou_metrics == ['mIoU']
+    elif cfg.model.type == 'RetinaNet':
+        assert metric == 'bbox'
+    else:
+        assert metric == ['bbox', 'segm']
