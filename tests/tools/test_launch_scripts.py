@@ -5,6 +5,8 @@ import stat
 import pytest
 import torch
 
+from ivit.backbones import IViT
+
 SCRIPTS = ('dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh')
 
 
@@ -70,10 +72,11 @@ def weights(path):
     return torch.load(path, weights_only=False)['state_dict']
 
 
+WIDTH = IViT.arch_settings['n']['dims'][-1]
 # A backbone whose batch norm does not depend on the batch, so that the two
 # ways are the same to rounding.
 IVIT = (
-    *('model.channels=160', 'model.backbone.type=IViT'),
+    *(f'model.channels={WIDTH}', 'model.backbone.type=IViT'),
     *('model.backbone.arch=n', 'model.backbone.norm_eval=True'),
     'model.backbone.out_indices=[3]',
     *('train_dataloader.dataset.size=64', 'custom_imports.imports=ivit'),

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from ivit.backbones import IViT
+
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+WIDTH = IViT.arch_settings['n']['dims'][-1]
 SMALL = dict(data_root='small', num_train=8, num_val=4, image_size=64)
 TEST_PIPELINE = [
     dict(type='LoadImageFromFile'),
@@ -35,7 +38,7 @@ CLASSIFICATION = dict(
         type='ImageClassifier',
         backbone=dict(type='IViT', arch='n', out_indices=(3,)),
         neck=dict(type='GlobalAveragePooling'),
-        head=dict(type='LinearClsHead', num_classes=6, in_channels=160),
+        head=dict(type='LinearClsHead', num_classes=6, in_channels=WIDTH),
         data_preprocessor=dict(
             num_classes=6, mean=[127.0] * 3, std=[64.0] * 3, to_rgb=True
         ),

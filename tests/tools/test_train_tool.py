@@ -5,6 +5,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from ivit.backbones import IViT
+
 
 def load(path):
     return torch.load(path, map_location='cpu', weights_only=False)
@@ -154,9 +156,10 @@ def test_what_ivit_refuses_is_one_line(tool, config, capsys):
     options = ('--cfg-options', 'model.backbone.type=IViT')
     message = error(tool, capsys, 'train', config, *options, arch('none'))
     assert "'none'" in message
-    tool('train', config, *options, arch('n'), 'model.channels=160')
+    width = f'model.channels={IViT.arch_settings["n"]["dims"][-1]}'
+    tool('train', config, *options, arch('n'), width)
     checkpoint = config.parent / 'work_dirs/toy/epoch_2.pth'
-    options += (arch('t'), 'model.channels=160')
+    options += (arch('t'), width)
     message = error(tool, capsys, 'test', config, checkpoint, *options)
     assert 'the checkpoint does not fit' in message
     start = f'load_from={checkpoint}'
