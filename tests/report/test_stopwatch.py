@@ -1,0 +1,27 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+from ivit.report import Stopwatch, facts
+
+
+def test_times(monkeypatch):
+    def at(seconds):
+        monkeypatch.setattr(facts.time, 'time', lambda: 1e9 + seconds)
+
+    stopwatch = Stopwatch(since=1e9, process_start=1e9 + 70)
+    at(82)
+    stopwatch.before_train(None)
+    for start, end in ((200, 205), (400, 407)):
+        at(start)
+        stopwatch.before_val(None)
+        at(end)
+        stopwatch.after_val(None)
+    at(408)
+    stopwatch.after_train(None)
+    at(410.4)
+    assert stopwatch.facts() == {
+        'Installation': '1 min 10 s',
+        'Data and model': '12 s',
+        'Training': '5 min 14 s',
+        'Evaluation (2 times)': '12 s',
+        'Total until this page': '6 min 50 s',
+    }
+    assert f'{stopwatch.total():.0f}' == '410'

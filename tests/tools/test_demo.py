@@ -1,0 +1,73 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""The demo on a few images."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_demo(cwd):
+    shapes = cwd / 'shapes'
+    options = ['train_cfg.max_epochs=1']
+    for split in ('train', 'val'):
+        data = f'{split}_dataloader.dataset'
+        options += [f'{data}.data_root={shapes}', f'{data}.num_train=16']
+        options += [f'{data}.num_val=13']
+    answers = shapes / 'annotations' / 'instances_val.json'
+    options += [f'val_evaluator.ann_file={answers}']
+    return subprocess.run(
+        [
+            *(sys.executable, ROOT / 'tools' / 'demo.py'),
+            *('--since', str(time.time() - 1000), '--work-dir', 'demo'),
+            *('--cfg-options', *options),
+        ],
+        cwd=cwd,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_demo_twice(tmp_path):
+    done = run_demo(tmp_path)
+    assert done.returncode == 0, done.stderr
+    number = r'(0\.\d{3}|n/a)'
+    last = done.stdout.splitlines()[-1]
+    found = re.fullmatch(
+        f'demo: box_AP50={number} mask_AP50={number} '
+        r'seconds=(\d+) report=(demo/report\.html)',
+        last,
+    )
+    assert found, last
+    assert 1000 <= int(found[3]) < 2000
+    report = tmp_path / 'demo' / 'report.html'
+    page = report.read_text(encoding='utf-8')
+    assert page.endswith('</html>\n')
+    assert len(page) < 6e6
+    assert page.count('<svg') == 24
+    assert f'<td>{found[1]}</td>' in page
+    assert f'<td>{found[2]}</td>' in page
+
+    assert run_demo(tmp_path).returncode == 0
+    runs = sorted(path.parent for path in tmp_path.glob('demo/*/report.html'))
+    assert len(runs) == 2
+    assert (runs[0] / 'report.html').read_text(encoding='utf-8') == page
+    assert (runs[1] / 'report.html').read_bytes() == report.read_bytes()
+    assert all((run / 'epoch_1.pth').is_file() for run in runs)
+
+
+def test_no_report_without_data(tmp_path):
+    (tmp_path / 'shapes').mkdir()  # some folder of the user's
+    done = run_demo(tmp_path)
+    assert done.returncode == 1
+    assert 'is not a shapes data set' in done.stderr.splitlines()[-1]
+    assert not list(tmp_path.rglob('*.html'))
