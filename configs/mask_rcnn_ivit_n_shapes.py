@@ -19,8 +19,12 @@ roi_extractor = dict(
 )
 model = dict(
     backbone=dict(type='IViT', arch='n'),
+    # Norms in the heads too: everything is trained from scratch.
     neck=dict(
-        in_channels=[16, 32, 96, 160], out_channels=channels, num_outs=4
+        in_channels=[24, 48, 96, 128],
+        out_channels=channels,
+        num_outs=4,
+        norm_cfg=dict(type='BN'),
     ),
     rpn_head=dict(
         in_channels=channels,
@@ -42,6 +46,7 @@ model = dict(
             num_convs=2,
             in_channels=channels,
             conv_out_channels=channels,
+            norm_cfg=dict(type='BN'),
             num_classes=6,
         ),
     ),

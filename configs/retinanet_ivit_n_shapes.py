@@ -12,10 +12,12 @@ channels = 64
 model = dict(
     backbone=dict(type='IViT', arch='n'),
     neck=dict(
-        in_channels=[16, 32, 96, 160],
+        in_channels=[24, 48, 96, 128],
         out_channels=channels,
         start_level=0,
         num_outs=4,
+        # Norms in the heads too: everything is trained from scratch.
+        norm_cfg=dict(type='BN'),
     ),
     bbox_head=dict(
         num_classes=6,

@@ -11,7 +11,7 @@ custom_imports = dict(imports=['ivit'], allow_failed_imports=False)
 model = dict(
     data_preprocessor=dict(size=(128, 128)),
     backbone=dict(type='IViT', arch='n'),
-    neck=dict(in_channels=[16, 32, 96, 160], out_channels=64),
+    neck=dict(in_channels=[24, 48, 96, 128], out_channels=64),
     decode_head=dict(in_channels=[64] * 4, channels=64, num_classes=7),
 )
 default_hooks = dict(

@@ -12,7 +12,7 @@ model = dict(
     data_preprocessor=dict(size=(128, 128)),
     backbone=dict(type='IViT', arch='n'),
     decode_head=dict(
-        in_channels=[16, 32, 96, 160], channels=64, num_classes=7
+        in_channels=[24, 48, 96, 128], channels=64, num_classes=7
     ),
     auxiliary_head=dict(in_channels=96, channels=32, num_classes=7),
 )

@@ -15,7 +15,7 @@ ARCHS = sorted(IViT.arch_settings)
 # DESIGN of the family: parameters (M) and MACs (G) at 224 x 224, with a
 # classifier of 1000 classes.
 BUDGETS = {
-    'n': (0, 1, 0.2),
+    'n': (0, 1, 0.3),
     't': (8, 11, 1.6),
     's': (25, 28, 4.3),
     'b': (48, 52, 9.0),

@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from ivit.datasets.scenes import (
     CLASSES,
     MAX_OBJECTS,

@@ -7,10 +7,11 @@ import sys
 
 import numpy as np
 import pytest
-from ivit.datasets import ensure_shapes, shapes
-from ivit.datasets.scenes import CLASSES
 from PIL import Image
 from pycocotools import mask as coco_mask
+
+from ivit.datasets import ensure_shapes, shapes
+from ivit.datasets.scenes import CLASSES
 
 TINY = dict(num_train=6, num_val=3, image_size=64, seed=1)
 

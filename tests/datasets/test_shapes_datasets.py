@@ -4,13 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ivit.datasets import shapes
-from ivit.datasets.scenes import CLASSES
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, DefaultScope, init_default_scope
 from mmengine.runner import Runner
+
+from ivit.datasets import shapes
+from ivit.datasets.scenes import CLASSES
 
 BASES = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 TINY = dict(num_train=6, num_val=3, image_size=64, seed=1)

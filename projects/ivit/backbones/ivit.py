@@ -160,9 +160,9 @@ class IViT(BaseModule):
 
     arch_settings = {
         'n': dict(
-            dims=(16, 32, 96, 160),
-            depths=(1, 1, 2, 1),
-            num_heads=(1, 1, 3, 5),
+            dims=(24, 48, 96, 128),
+            depths=(2, 2, 3, 1),
+            num_heads=(1, 2, 3, 4),
         ),
         't': dict(
             dims=(48, 96, 224, 384),
