@@ -43,9 +43,7 @@ def draw_curves(history: History) -> dict[str, str]:
     if history.train:
         pictures['Loss'] = _loss(history.train)
     if any('coco/bbox_mAP' in record for record in history.val):
-        pictures['Average precision on validation images'] = _precision(
-            history.val
-        )
+        pictures['Average precision, validation'] = _precision(history.val)
     if history.train:
         pictures['Learning rate'] = _learning_rate(history.train)
     return pictures
@@ -87,9 +85,7 @@ def _precision(records: list[dict[str, float]]) -> str:
                     color=color,
                     linestyle=style,
                 )
-        axes.set_xlim(0, max(record['step'] for record in records) + 0.3)
         axes.set_ylim(0, 1)
-        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(ncol=2, loc='upper left')
     return svg.getvalue()
 
@@ -119,8 +115,13 @@ def _figure(x: str, y: str) -> Iterator[tuple[Axes, io.StringIO]]:
     """Axes to draw on, and the document to have when that is done."""
     document = io.StringIO()
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 3.8), layout='constrained')
+        figure = Figure(figsize=(4.8, 3.3), layout='constrained')
         axes = figure.add_subplot(xlabel=x, ylabel=y)
         yield axes, document
+        axes.set_xlim(left=0)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        # Ticks follow from the layout and the layout from the ticks: a second
+        # pass, in savefig, settles them.
+        figure.draw_without_rendering()
         # Without a date the same history gives the same picture.
         figure.savefig(document, format='svg', metadata={'Date': None})
