@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Test a trained detector, segmentor or classifier."""
 

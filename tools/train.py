@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Train a detector, segmentor or classifier from a config."""
 
