@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Train and evaluate a small Mask R-CNN and write a report about it.
 
