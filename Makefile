@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+START := $(shell date +%s)
 # Named after the interpreter, so that another PYTHON= sets up anew.
 STAMP := $(VENV)/installed-by-$(notdir $(PYTHON))
 
@@ -21,8 +22,12 @@ help:
 	@echo 'Each sets up .venv on first use. PYTHON=python3.12 chooses the interpreter'
 	@echo '(3.10 to 3.12), PIP_INDEX_URL=https://... another package registry.'
 
+# glibc hands the memory of each step back to the system and asks for it again;
+# keeping it saves a tenth of the time.
+demo: export MALLOC_TRIM_THRESHOLD_ = 8589934592
+demo: export MALLOC_MMAP_THRESHOLD_ = 8589934592
 demo: $(STAMP)
-	@$(BIN)/python tools/demo.py
+	@$(BIN)/python tools/demo.py --since $(START)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest

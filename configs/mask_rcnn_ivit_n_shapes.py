@@ -8,11 +8,11 @@ _base_ = [
 ]
 custom_imports = dict(imports=['ivit'], allow_failed_imports=False)
 
-channels = 64
+channels = 48
 # Shapes are 23 to 64 pixels wide: COCO's assignment of boxes to levels, and
 # its anchors, scaled down to them.
 roi_extractor = dict(
-    roi_layer=dict(sampling_ratio=2),
+    roi_layer=dict(sampling_ratio=1),
     out_channels=channels,
     featmap_strides=[4, 8, 16],
     finest_scale=28,
@@ -53,7 +53,7 @@ model = dict(
     train_cfg=dict(
         rpn=dict(sampler=dict(num=64)),
         rpn_proposal=dict(nms_pre=200, max_per_img=100),
-        rcnn=dict(sampler=dict(num=64)),
+        rcnn=dict(sampler=dict(num=48)),
     ),
     test_cfg=dict(
         rpn=dict(nms_pre=200, max_per_img=50), rcnn=dict(max_per_img=20)
@@ -63,3 +63,4 @@ default_hooks = dict(
     logger=dict(interval=25),
     checkpoint=dict(interval=2, max_keep_ckpts=1),
 )
+randomness = dict(seed=0)

@@ -18,3 +18,4 @@ default_hooks = dict(
     logger=dict(interval=25),
     checkpoint=dict(interval=250, max_keep_ckpts=1),
 )
+randomness = dict(seed=0)
