@@ -63,4 +63,3 @@ default_hooks = dict(
     logger=dict(interval=25),
     checkpoint=dict(interval=2, max_keep_ckpts=1),
 )
-randomness = dict(seed=0)

@@ -8,14 +8,21 @@ _base_ = [
 ]
 custom_imports = dict(imports=['ivit'], allow_failed_imports=False)
 
+# Background is 87 % of the pixels: at full weight the head says nothing else
+# for hundreds of steps.
+loss_decode = dict(class_weight=[0.25, 1, 1, 1, 1, 1, 1])
 model = dict(
     data_preprocessor=dict(size=(128, 128)),
     backbone=dict(type='IViT', arch='n'),
     neck=dict(in_channels=[24, 48, 96, 128], out_channels=64),
-    decode_head=dict(in_channels=[64] * 4, channels=64, num_classes=7),
+    decode_head=dict(
+        in_channels=[64] * 4,
+        channels=64,
+        num_classes=7,
+        loss_decode=loss_decode,
+    ),
 )
 default_hooks = dict(
     logger=dict(interval=25),
-    checkpoint=dict(interval=250, max_keep_ckpts=1),
+    checkpoint=dict(interval=500, max_keep_ckpts=1),
 )
-randomness = dict(seed=0)

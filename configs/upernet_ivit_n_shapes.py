@@ -8,16 +8,23 @@ _base_ = [
 ]
 custom_imports = dict(imports=['ivit'], allow_failed_imports=False)
 
+# Background is 87 % of the pixels: at full weight the head says nothing else
+# for hundreds of steps.
+loss_decode = dict(class_weight=[0.25, 1, 1, 1, 1, 1, 1])
 model = dict(
     data_preprocessor=dict(size=(128, 128)),
     backbone=dict(type='IViT', arch='n'),
     decode_head=dict(
-        in_channels=[24, 48, 96, 128], channels=64, num_classes=7
+        in_channels=[24, 48, 96, 128],
+        channels=64,
+        num_classes=7,
+        loss_decode=loss_decode,
     ),
-    auxiliary_head=dict(in_channels=96, channels=32, num_classes=7),
+    auxiliary_head=dict(
+        in_channels=96, channels=32, num_classes=7, loss_decode=loss_decode
+    ),
 )
 default_hooks = dict(
     logger=dict(interval=25),
-    checkpoint=dict(interval=250, max_keep_ckpts=1),
+    checkpoint=dict(interval=500, max_keep_ckpts=1),
 )
-randomness = dict(seed=0)

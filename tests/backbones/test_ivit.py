@@ -1,6 +1,7 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 import copy
 import itertools
+import pickle
 
 import pytest
 import torch
@@ -135,7 +136,7 @@ def test_attention_options_reach_the_attention(decomposed, interaction):
     assert model.stages[3][1].mlp[0].out_features == 64
 
 
-@pytest.mark.parametrize('out_indices', [(0,), (1, 3), (3,), (2, 0)])
+@pytest.mark.parametrize('out_indices', [(0,), (1, 3), (3,), (0, 2)])
 def test_out_indices_build_only_what_is_used(out_indices):
     model = IViT(TINY, out_indices=out_indices)
     full = IViT(TINY)
@@ -149,9 +150,10 @@ def test_out_indices_build_only_what_is_used(out_indices):
 
 @pytest.mark.parametrize('frozen_stages', [-1, 0, 1, 2, 3, 4])
 def test_frozen_stages(frozen_stages):
+    # Frozen from the start: DDP and optimizers look before train() is called.
     model = IViT(TINY, frozen_stages=frozen_stages)
-    model.train()
     parts = [model.stem, *model.stages]
+    assert model.eval().train() is model
     for i, part in enumerate(parts):
         frozen = i <= frozen_stages
         assert all(m.training != frozen for m in part.modules())
@@ -184,25 +186,48 @@ def test_norm_eval_without_weights_warns(monkeypatch):
     )
     IViT(TINY).init_weights()
     assert not lines
+    listed = [dict(type='Pretrained', checkpoint='nowhere.pth')]
+    with pytest.raises(FileNotFoundError):
+        IViT(TINY, norm_eval=True, init_cfg=listed).init_weights()
+    assert not lines
     IViT(TINY, norm_eval=True).init_weights()
     assert 'norm_eval=True without a Pretrained init_cfg' in lines[0]
 
 
 def test_checkpointing_changes_nothing():
     torch.manual_seed(0)
-    plain = IViT(TINY, norm_eval=True).double()
-    saving = IViT(TINY, norm_eval=True, with_cp=True).double()
+    plain = IViT(TINY).double()
+    saving = IViT(TINY, with_cp=True).double()
     saving.load_state_dict(plain.state_dict())
     grads = []
     for model in (plain, saving):
-        model.train()
         x = torch.randn(
-            2, 3, 40, 56, generator=torch.Generator().manual_seed(1)
+            2, 3, 70, 56, generator=torch.Generator().manual_seed(1)
         ).double()
         sum(out.square().sum() for out in model(x)).backward()
         grads.append({n: p.grad for n, p in model.named_parameters()})
     for name, grad in grads[0].items():
         torch.testing.assert_close(grad, grads[1][name])
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(value, saving.state_dict()[name])
+
+
+def test_checkpointing_keeps_less():
+    def kept(model):
+        sizes = []
+        x = torch.randn(2, 3, 64, 64)
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: sizes.append(t.nbytes) or t, lambda t: t
+        ):
+            model(x)
+        return sum(sizes)
+
+    assert kept(IViT('n', with_cp=True)) < 0.5 * kept(IViT('n'))
+
+
+def test_pickles():
+    model = pickle.loads(pickle.dumps(IViT(TINY, with_cp=True)))
+    assert len(model(torch.randn(2, 3, 64, 64))) == 4
 
 
 def test_drop_path_rises_linearly():
@@ -301,16 +326,26 @@ def test_layer_depths(arch):
         depths[:3]
     )
     assert model.get_layer_depth('norm3.weight')[0] == sum(depths) + 1
-    assert model.get_layer_depth('head.fc.bias', 'backbone.')[0] == (
-        sum(depths) + 1
-    )
+    for prefix in ('', 'backbone.'):
+        depth, _ = model.get_layer_depth('head.fc.bias', prefix)
+        assert depth == sum(depths) + 1
 
 
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
         (dict(arch='xl'), r"arch='xl' is unknown; .*'b', 'n', 's', 't'"),
-        (dict(arch=dict(dims=(8,) * 4)), r"has the keys \['dims'\]"),
+        (dict(arch=dict(dims=(8,) * 4)), r"{'dims': .* with exactly the keys"),
+        (dict(arch=['t']), r"arch=\['t'\] must be a name or a dict"),
+        (dict(arch=dict(TINY, dims=8)), "'dims'\\]=8 must be four integers"),
+        (dict(arch=dict(TINY, dims=(1, 8, 8, 8))), 'at least 2'),
+        (dict(arch=dict(TINY, depths=(1.5, 1, 1, 1))), 'four integers'),
+        (dict(landmarks=7), 'landmarks=7 must be two integers'),
+        (dict(in_channels=0), 'in_channels=0'),
+        (dict(mlp_ratio=0), 'mlp_ratio=0'),
+        (dict(out_indices=3), 'out_indices=3'),
+        (dict(out_indices=(2, 0)), r'out_indices=\(2, 0\) .* rising order'),
+        (dict(out_indices=(1, 1)), r'out_indices=\(1, 1\)'),
         (dict(arch=dict(TINY, width=3)), "'width'"),
         (dict(arch=dict(TINY, depths=(1, 1, 1))), r"'depths'\]=\(1, 1, 1\)"),
         (dict(arch=dict(TINY, depths=(1, 0, 1, 1))), 'at least 1'),

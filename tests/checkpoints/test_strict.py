@@ -1,4 +1,7 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+import copy
+import pickle
+
 import pytest
 import torch
 from mmengine.runner import load_checkpoint, load_state_dict
@@ -85,3 +88,15 @@ def test_load_from_of_a_detector(tmp_path):
     torch.save({'state_dict': Detector(8).state_dict()}, path)
     with pytest.raises(ValueError, match='does not fit this Backbone'):
         load_checkpoint(Detector(), str(path))
+
+
+@pytest.mark.parametrize(
+    'duplicate', [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_copies_check_for_themselves(duplicate):
+    backbone = Backbone()
+    other = duplicate(backbone)
+    other.extra = nn.Linear(1, 1)
+    backbone.load_state_dict(Backbone().state_dict())
+    with pytest.raises(ValueError, match='2 missing .extra'):
+        other.load_state_dict(Backbone().state_dict(), strict=False)

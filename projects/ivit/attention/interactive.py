@@ -5,6 +5,8 @@ Symbols as in the paper: N tokens on an H x W grid, h heads of d channels,
 L landmarks, Q, K, V the projected tokens, q~ and k~ their landmarks.
 """
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -166,9 +168,13 @@ class InteractiveAttention(nn.Module):
                 f'num_heads={num_heads} does not divide dim={dim}; choose a '
                 'number of heads that does.'
             )
-        if len(landmarks) != 2 or min(landmarks) < 1:
+        if not (
+            isinstance(landmarks, Sequence)
+            and len(landmarks) == 2
+            and all(isinstance(n, int) and n >= 1 for n in landmarks)
+        ):
             raise ValueError(
-                f'landmarks={landmarks!r} must be two numbers of at least 1, '
+                f'landmarks={landmarks!r} must be two integers of at least 1, '
                 'the rows and columns of the landmark grid.'
             )
         if interaction not in INTERACTIONS:

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""The linear map over channels that both attentions and their MLPs use."""
+"""The linear map over channels in attention and MLP."""
 
 import torch
 import torch.nn.functional as F
@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 
 class PointwiseLinear(nn.Linear):
-    """``nn.Linear`` for tokens, run as a 1 x 1 convolution on CPU.
+    """``nn.Linear`` for tokens, run as a 1 x 1 convolution on CPUs.
 
-    PyTorch sends a convolution to oneDNN and a linear layer to the BLAS it
-    was built with, and the first was measured at more than twice the speed on
-    an AMD server (docs/ivit.md). Parameters, results up to rounding and
-    everything a caller can see are those of ``nn.Linear``.
+    PyTorch gives convolutions to oneDNN (with two threads or more, or a batch
+    of 16) and linear layers to its BLAS. Where the first is faster, as on AMD
+    processors, this gains; docs/ivit.md has the measurement. Parameters,
+    results up to rounding and everything a caller sees are ``nn.Linear``'s.
     """
 
     def forward(self, x: Tensor) -> Tensor:

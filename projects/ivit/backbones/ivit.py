@@ -10,109 +10,15 @@ import logging
 from collections.abc import Sequence
 
 import torch
-from mmcv.cnn import ConvModule
-from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
-from ..attention import InteractiveAttention, PointwiseLinear
 from ..checkpoints import register_strict_loading
-
-
-def conv_bn(
-    in_channels: int,
-    out_channels: int,
-    norm_cfg: dict,
-    stride: int = 1,
-    act: bool = True,
-) -> ConvModule:
-    """3 x 3 convolution, batch norm and, if ``act``, GELU."""
-    return ConvModule(
-        in_channels,
-        out_channels,
-        kernel_size=3,
-        stride=stride,
-        padding=1,
-        norm_cfg=norm_cfg,
-        act_cfg=dict(type='GELU') if act else None,
-    )
-
-
-class ConvBlock(nn.Module):
-    """Residual block of two dense 3 x 3 convolutions.
-
-    Args:
-        dim: Channels C.
-        drop_path: Probability of dropping the block for a sample.
-        norm_cfg: Norm after each convolution.
-    """
-
-    def __init__(self, dim: int, drop_path: float, norm_cfg: dict) -> None:
-        super().__init__()
-        self.conv1 = conv_bn(dim, dim, norm_cfg)
-        self.conv2 = conv_bn(dim, dim, norm_cfg, act=False)
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, H, W)`` to the same shape."""
-        return x + self.drop_path(self.conv2(self.conv1(x)))
-
-
-class AttentionBlock(nn.Module):
-    """Position convolution, iMHSA and MLP, each with a residual.
-
-    Args:
-        dim: Channels C.
-        num_heads: Number of heads.
-        drop_path: Probability of dropping a branch for a sample.
-        mlp_ratio: Hidden width of the MLP over C.
-        landmarks: Landmark grid of the attention.
-        decomposed: See :class:`~ivit.attention.InteractiveAttention`.
-        interaction: See :class:`~ivit.attention.InteractiveAttention`.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        drop_path: float,
-        mlp_ratio: float,
-        landmarks: tuple[int, int],
-        decomposed: bool,
-        interaction: str | None,
-    ) -> None:
-        super().__init__()
-        self.pos = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
-        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = InteractiveAttention(
-            dim,
-            num_heads,
-            landmarks=landmarks,
-            decomposed=decomposed,
-            interaction=interaction,
-        )
-        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        hidden = int(dim * mlp_ratio)
-        self.mlp = nn.Sequential(
-            PointwiseLinear(dim, hidden),
-            nn.GELU(),
-            PointwiseLinear(hidden, dim),
-        )
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, H, W)`` to the same shape."""
-        hw_shape = x.shape[2:]
-        x = x + self.pos(x)
-        # Channels last: tokens and map are two views of one memory.
-        x = x.flatten(2).transpose(1, 2)
-        x = x + self.drop_path(self.attn(self.norm1(x), hw_shape))
-        x = x + self.drop_path(self.mlp(self.norm2(x)))
-        return x.transpose(1, 2).unflatten(2, hw_shape)
+from .ivit_blocks import AttentionBlock, ConvBlock, conv_bn
+from .recompute import recompute
 
 
 @MODELS.register_module()
@@ -211,13 +117,18 @@ class IViT(BaseModule):
         )
         if len(blocks) != 4 or set(blocks) - {'conv', 'attention'}:
             raise ValueError(
-                f"blocks={tuple(blocks)!r} must be four of 'conv' and "
+                f"blocks={blocks!r} must be four of 'conv' and "
                 "'attention', one for each stage."
             )
-        if not out_indices or set(out_indices) - set(range(4)):
+        if not (
+            isinstance(out_indices, Sequence)
+            and out_indices
+            and set(out_indices) <= set(range(4))
+            and list(out_indices) == sorted(set(out_indices))
+        ):
             raise ValueError(
-                f'out_indices={tuple(out_indices)!r} must name stages from 0 '
-                'to 3.'
+                f'out_indices={out_indices!r} must name stages from 0 to 3, '
+                'in rising order.'
             )
         num_stages = max(out_indices) + 1
         if frozen_stages not in range(-1, num_stages + 1):
@@ -229,8 +140,13 @@ class IViT(BaseModule):
             raise ValueError(
                 f'drop_path_rate={drop_path_rate} must be in [0, 1).'
             )
+        if in_channels < 1 or mlp_ratio <= 0:
+            raise ValueError(
+                f'in_channels={in_channels} and mlp_ratio={mlp_ratio} must '
+                'be positive.'
+            )
         self.in_channels = in_channels
-        self.out_indices = tuple(sorted(out_indices))
+        self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
@@ -271,6 +187,8 @@ class IViT(BaseModule):
             may_be_missing=r'norm\d\.',
             may_be_left_over=rf'norm\d\.|stages\.[{num_stages}-9]\.|head\.',
         )
+        # Before DDP and the optimizer ask which parameters are trained.
+        self.train()
 
     @classmethod
     def _parse_arch(cls, arch: str | dict) -> dict[str, tuple[int, ...]]:
@@ -282,16 +200,21 @@ class IViT(BaseModule):
                 )
             return cls.arch_settings[arch]
         keys = set(cls.arch_settings['s'])
-        if set(arch) != keys:
+        if not isinstance(arch, dict) or set(arch) != keys:
             raise ValueError(
-                f'arch has the keys {sorted(arch)}; it must have exactly '
-                f'{sorted(keys)}.'
+                f'arch={arch!r} must be a name or a dict with exactly the '
+                f'keys {sorted(keys)}.'
             )
         for key, values in arch.items():
-            if len(values) != 4 or min(values) < 1:
+            least = 2 if key == 'dims' else 1  # the stem has half of dims[0]
+            if not (
+                isinstance(values, Sequence)
+                and len(values) == 4
+                and all(isinstance(n, int) and n >= least for n in values)
+            ):
                 raise ValueError(
-                    f'arch[{key!r}]={values!r} must be four numbers of at '
-                    'least 1, one for each stage.'
+                    f'arch[{key!r}]={values!r} must be four integers of at '
+                    f'least {least}, one for each stage.'
                 )
         return {key: tuple(values) for key, values in arch.items()}
 
@@ -319,7 +242,7 @@ class IViT(BaseModule):
         for i, stage in enumerate(self.stages):
             for block in stage:
                 if self.with_cp and x.requires_grad:
-                    x = checkpoint(block, x, use_reentrant=False)
+                    x = recompute(block, x)
                 else:
                     x = block(x)
             if i in self.out_indices:
@@ -330,10 +253,9 @@ class IViT(BaseModule):
     def init_weights(self) -> None:
         """Initialise or load the weights, as ``init_cfg`` says."""
         super().init_weights()
-        pretrained = (
-            isinstance(self.init_cfg, dict)
-            and self.init_cfg['type'] == 'Pretrained'
-        )
+        cfgs = self.init_cfg or []
+        cfgs = [cfgs] if isinstance(cfgs, dict) else cfgs
+        pretrained = any(cfg['type'] == 'Pretrained' for cfg in cfgs)
         if self.norm_eval and not pretrained:
             print_log(
                 'norm_eval=True without a Pretrained init_cfg: batch norms '
@@ -372,10 +294,10 @@ class IViT(BaseModule):
         depths = self.arch['depths']
         num_layers = sum(depths) + 2
         name = param_name.removeprefix(prefix)
-        if not param_name.startswith(prefix) or name.startswith('norm'):
-            return num_layers - 1, num_layers
-        if name.startswith('stem'):
+        if param_name.startswith(prefix) and name.startswith('stem.'):
             return 0, num_layers
+        if not (param_name.startswith(prefix) and name.startswith('stages.')):
+            return num_layers - 1, num_layers
         _, stage, block, *_ = name.split('.')
         i, j = int(stage), int(block)
         # Index 0 of every stage but the first is the downsampling.

@@ -9,6 +9,7 @@ ways in alike: ``init_cfg``, ``load_from``, ``resume``, inferencers and
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,6 +21,53 @@ def _shorten(names: Iterable[str]) -> str:
     names = sorted(names)
     more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
     return ', '.join(names[:SHOWN]) + more
+
+
+def _check(
+    may_be_missing: str,
+    may_be_left_over: str,
+    backbone: nn.Module,
+    state_dict: dict[str, Tensor],
+    prefix: str,
+    *_: Any,
+) -> None:
+    """Raise a ``ValueError`` if ``state_dict`` does not fit ``backbone``."""
+    own = backbone.state_dict()
+    given = {
+        name.removeprefix(prefix): value
+        for name, value in state_dict.items()
+        if name.startswith(prefix)
+    }
+    problems = {
+        'missing': [
+            name
+            for name in own
+            if name not in given and not re.match(may_be_missing, name)
+        ],
+        'of another shape': [
+            f'{name} {tuple(given[name].shape)} for {tuple(value.shape)}'
+            for name, value in own.items()
+            if name in given and given[name].shape != value.shape
+        ],
+        'left over': [
+            name
+            for name in given
+            if name not in own and not re.match(may_be_left_over, name)
+        ],
+    }
+    found = [
+        f'{len(names)} {what} ({_shorten(names)})'
+        for what, names in problems.items()
+        if names
+    ]
+    if found:
+        raise ValueError(
+            f'The checkpoint does not fit this {type(backbone).__name__}: of '
+            f'its {len(own)} tensors {"; ".join(found)}. It was made with '
+            'another arch or other options, or needs a prefix, such as '
+            "init_cfg=dict(type='Pretrained', checkpoint=..., "
+            "prefix='backbone.'). Nothing was loaded."
+        )
 
 
 def register_strict_loading(
@@ -41,49 +89,7 @@ def register_strict_loading(
         ValueError: While loading, if anything else is missing, left over or
             of another shape.
     """
-    missing_ok = re.compile(may_be_missing)
-    left_over_ok = re.compile(may_be_left_over)
-
-    def check(
-        state_dict: dict[str, Tensor],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        *_: Any,
-    ) -> None:
-        own = backbone.state_dict()
-        given = {
-            name.removeprefix(prefix): value
-            for name, value in state_dict.items()
-            if name.startswith(prefix)
-        }
-        missing = [
-            n for n in own if n not in given and not missing_ok.match(n)
-        ]
-        left_over = [
-            n for n in given if n not in own and not left_over_ok.match(n)
-        ]
-        reshaped = [
-            f'{name} {tuple(given[name].shape)} for {tuple(value.shape)}'
-            for name, value in own.items()
-            if name in given and given[name].shape != value.shape
-        ]
-        if not (missing or left_over or reshaped):
-            return
-        found = [
-            f'{len(names)} {what} ({_shorten(names)})'
-            for what, names in (
-                ('missing', missing),
-                ('of another shape', reshaped),
-                ('left over', left_over),
-            )
-            if names
-        ]
-        raise ValueError(
-            f'The checkpoint does not fit this {type(backbone).__name__}: of '
-            f'its {len(own)} tensors {"; ".join(found)}. It was made with '
-            'another arch or other options, or needs a prefix, such as '
-            "init_cfg=dict(type='Pretrained', checkpoint=..., "
-            "prefix='backbone.'). Nothing was loaded."
-        )
-
-    backbone._register_load_state_dict_pre_hook(check)
+    # A partial, not a closure: backbones are pickled and deep-copied.
+    backbone._register_load_state_dict_pre_hook(
+        partial(_check, may_be_missing, may_be_left_over), with_module=True
+    )

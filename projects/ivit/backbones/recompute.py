@@ -1,0 +1,44 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Activation checkpointing of a block, batch norms included."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+
+def recompute(block: nn.Module, x: Tensor) -> Tensor:
+    """Run ``block``, keeping its input alone for the backward pass.
+
+    Results, gradients and batch-norm statistics are those of ``block(x)``.
+
+    Args:
+        block: Module of one tensor.
+        x: Its input, of any shape.
+    """
+    return checkpoint(
+        block,
+        x,
+        use_reentrant=False,
+        context_fn=lambda: (nullcontext(), _statistics_kept(block)),
+    )
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    """Stop batch norms from counting the batch a second time."""
+    norms = [
+        (norm, norm.momentum, norm.num_batches_tracked.clone())
+        for norm in block.modules()
+        if isinstance(norm, _BatchNorm) and norm.track_running_stats
+    ]
+    for norm, *_ in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum, count in norms:
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)
