@@ -6,6 +6,7 @@ import torch
 from mmengine.config import Config
 
 from ivit.backbones import IViT
+from ivit.datasets import ensure_shapes
 
 
 def load(path):
@@ -132,22 +133,28 @@ def test_missing_data_is_told_before_a_model_is_built(
     assert 'docs/data.md' in message
 
 
-def test_ivit_without_custom_imports(tool, config, capsys):
-    from mmengine.registry import MODELS
+@pytest.mark.parametrize('command', [('train',), ('test', 'some.pth')])
+def test_ivit_without_custom_imports(tool, config, capsys, command):
+    name, *checkpoint = command
+    options = ('--cfg-options', 'model.backbone.type=IViT')
+    message = error(tool, capsys, name, config, *checkpoint, *options)
+    assert f"{config} uses 'IViT'" in message
+    assert "custom_imports = dict(imports=['ivit'], allow_failed" in message
 
-    from ivit.engine import launch
 
-    @MODELS.register_module(name='ToyOfIViT')
-    class ToyOfIViT(torch.nn.Module):
-        __module__ = 'ivit.backbones.toy'
-
-    try:
-        options = ('--cfg-options', 'model.backbone.type=ToyOfIViT')
-        message = error(tool, capsys, 'train', config, *options)
-        assert "'ToyOfIViT'" in message
-        assert launch.CUSTOM_IMPORTS in message
-    finally:
-        MODELS.module_dict.pop('ToyOfIViT')
+def test_shapes_half_there(tool, config, tmp_path, capsys):
+    sizes = dict(num_train=2, num_val=1, image_size=32)
+    root = ensure_shapes(tmp_path / 'half', **sizes)
+    (root / 'images/train/000001.jpg').unlink()
+    with config.open('a') as file:
+        file.write(
+            "custom_imports['imports'] += ['ivit']\n"
+            "train_dataloader['dataset'] = dict(type='ShapesClsDataset',"
+            f"data_root='half', data_prefix='classes/train', **{sizes})\n"
+        )
+    message = error(tool, capsys, 'train', config)
+    assert 'half lacks files: 1 of 2 in images/train' in message
+    assert 'Name another folder as data_root' in message
 
 
 def test_what_ivit_refuses_is_one_line(tool, config, capsys):
@@ -161,10 +168,12 @@ def test_what_ivit_refuses_is_one_line(tool, config, capsys):
     checkpoint = config.parent / 'work_dirs/toy/epoch_2.pth'
     options += (arch('t'), width)
     message = error(tool, capsys, 'test', config, checkpoint, *options)
-    assert 'the checkpoint does not fit' in message
+    assert 'The checkpoint does not fit this IViT' in message
+    assert 'another arch' in message
     start = f'load_from={checkpoint}'
     message = error(tool, capsys, 'train', config, *options, start)
-    assert 'the checkpoint does not fit' in message
+    assert 'The checkpoint does not fit this IViT' in message
+    assert 'another arch' in message
 
 
 def arch(name):

@@ -33,8 +33,8 @@ class CheckpointCheck(Hook):
 
     mmengine loads what fits and goes on with random weights for the rest.
     Here the backbone has to fit without anything missing, left over or of
-    another shape; hooks by which a module adapts an older checkpoint do
-    their work first.
+    another shape; hooks by which a module adapts an older checkpoint, or
+    refuses it as ivit's backbones do, do their work first.
 
     Args:
         whole_model: Require the weights of the other parts as well, as for
@@ -90,8 +90,6 @@ def _differences(part: nn.Module, name: str, state: dict) -> list[str]:
             f'{prefix}{line.strip().removeprefix("size mismatch for ")}'
             for line in str(error).splitlines()[1:]
         ]
-    except ValueError as error:  # a backbone that checks for itself
-        return [str(error)]
     problems = [
         f'{prefix}{key} is missing'
         for key in missing

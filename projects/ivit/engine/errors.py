@@ -40,7 +40,7 @@ def one_line_errors() -> Iterator[None]:
     else:
         return
     if os.environ.get('LOCAL_RANK', '0') == '0':
-        print(f'error: {message}', file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f'error: {message}\n')
     sys.exit(1)
 
 

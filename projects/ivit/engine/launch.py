@@ -3,12 +3,14 @@
 
 import argparse
 import os
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS, MODELS, RUNNERS
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 
 from .checkpoint_check import CheckpointCheck
 from .distributed import prepare_cpu_launch
@@ -53,10 +55,7 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not Path(args.config).is_file():
         raise UsageError(f'config not found: {Path(args.config).absolute()}')
-    try:
-        cfg = Config.fromfile(args.config)
-    except (FileNotFoundError, ImportError) as error:
-        raise UsageError(f'{args.config} cannot be read: {error}') from error
+    cfg = _read(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
@@ -66,6 +65,42 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
     _check_custom_imports(cfg, args.config)
     return cfg
+
+
+def _read(path: str) -> Config:
+    """Read a config file and import what it names in ``custom_imports``."""
+    try:
+        cfg = Config.fromfile(path, import_custom_modules=False)
+    except Exception as error:  # a config is Python: anything can be raised
+        text = ' '.join(str(getattr(error, 'msg', error)).split())
+        raise UsageError(
+            f'{_place(error, path)} cannot be read: '
+            f'{type(error).__name__}: {text}'
+        ) from error
+    try:
+        import_modules_from_strings(**(cfg.get('custom_imports') or {}))
+    except ImportError as error:
+        raise UsageError(
+            f'custom_imports of {path}: {error} '
+            f'({error.__context__}). Install it or name its folder in '
+            'PYTHONPATH'
+        ) from error
+    return cfg
+
+
+def _place(error: Exception, path: str) -> str:
+    """The config, or its base, that could not be read, with the line."""
+    line = getattr(error, 'lineno', None)  # of a syntax error
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        # mmengine's name for what it reads: a config, or a copy gone by now.
+        read = frame.f_locals.get('filename')
+        in_mmengine = frame.f_globals.get('__name__') == Config.__module__
+        if in_mmengine and isinstance(read, str) and os.path.isfile(read):
+            path = read
+        if frame.f_code.co_filename == path:
+            line = number
+    path = os.path.normpath(path)
+    return f'{path}:{line}' if line else path
 
 
 def build_runner(cfg: Config, whole_checkpoint: bool) -> Runner:

@@ -1,0 +1,71 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+from argparse import Namespace
+
+import pytest
+
+from ivit.engine import UsageError, load_config
+
+BASE = "_base_ = './base.py'\n"
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch):
+    """The message about a config, which is read by a relative path."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('LOCAL_RANK', '0')
+
+    def load(text, base='a = 1\n', name='mine.py'):
+        (tmp_path / 'base.py').write_text(base)
+        (tmp_path / name).write_text(text)
+        args = dict(cfg_options=None, launcher='none', work_dir=None)
+        with pytest.raises(UsageError) as caught:
+            load_config(Namespace(config=name, local_rank=0, **args))
+        message = str(caught.value)
+        assert '\n' not in message
+        return message
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'reason'),
+    [
+        ('model = dict(', "SyntaxError: '(' was never closed"),
+        ('a = nothing', "NameError: name 'nothing' is not defined"),
+        ('a = [][1]', 'IndexError: list index out of range'),
+        ('f = lambda: {}["x"]\nf()', "KeyError: 'x'"),
+    ],
+)
+def test_file_and_line(refused, tmp_path, wrong, reason):
+    text = f'{BASE}b = 1\n{wrong}\n'
+    told = refused(text)
+    assert told.endswith(f'mine.py:3 cannot be read: {reason}')
+    told = refused(BASE, base=f'\n\n\n{wrong}\n')
+    assert told == f'{tmp_path}/base.py:4 cannot be read: {reason}'
+
+
+def test_bases(refused, tmp_path):
+    told = refused("_base_ = './gone.py'\n")
+    assert told.startswith(f'{tmp_path}/mine.py cannot be read: ')
+    assert 'gone.py' in told
+    told = refused("_base_ = ['./base.py', './base.py']\n")
+    assert "Duplicate keys: {'a'}" in told
+    told = refused(BASE + 'a = dict(b=1)\n')
+    assert told.startswith(f'{tmp_path}/mine.py cannot be read: TypeError')
+
+
+def test_other_formats(refused, tmp_path):
+    told = refused('{"a": 1,\n "b" 2}', name='mine.json')
+    assert told.startswith(f'{tmp_path}/mine.json:2 cannot be read: JSON')
+    told = refused('a: [1,\nb: 2\n', name='mine.yaml')
+    assert told.startswith(f'{tmp_path}/mine.yaml cannot be read: ')
+    assert 'line ' in told
+
+
+def test_custom_imports(refused, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / 'needs_more.py').write_text('import no_such_module\n')
+    told = refused("custom_imports = dict(imports=['needs_more'])\n")
+    assert 'custom_imports of mine.py' in told
+    assert 'needs_more' in told
+    assert "No module named 'no_such_module'" in told
