@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 START := $(shell date +%s)
 # Named after the interpreter, so that another PYTHON= sets up anew.
-STAMP := $(VENV)/installed-by-$(notdir $(PYTHON))
+STAMP := $(VENV)/installed-by-$(subst /,_,$(PYTHON))
 
 .PHONY: help demo test lint
 .DEFAULT_GOAL := help
@@ -23,7 +23,7 @@ help:
 	@echo '(3.10 to 3.12), PIP_INDEX_URL=https://... another package registry.'
 
 # glibc hands the memory of each step back to the system and asks for it again;
-# keeping it saves a tenth of the time.
+# keeping it saves time (page faults).
 demo: export MALLOC_TRIM_THRESHOLD_ = 8589934592
 demo: export MALLOC_MMAP_THRESHOLD_ = 8589934592
 demo: $(STAMP)

@@ -116,9 +116,12 @@ def test_set_up_once_again_after_failure_and_on_change(make, tmp_path):
     assert steps()[1] == everything
     (tmp_path / '.venv/bin/python').unlink()  # broken
     assert steps()[1] == everything
-    other = tmp_path / 'python-other'
-    shutil.copy(tmp_path / 'python-stub', other)
-    assert steps(f'PYTHON={other}')[1] == everything
+    for other in ('python-other', 'elsewhere/python-stub'):
+        other = tmp_path / other
+        other.parent.mkdir(exist_ok=True)
+        shutil.copy(tmp_path / 'python-stub', other)
+        assert steps(f'PYTHON={other}')[1] == everything
+        assert steps(f'PYTHON={other}')[1] == ['tested']
 
 
 def test_constraints_pin_what_is_declared():
