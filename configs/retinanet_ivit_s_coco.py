@@ -3,7 +3,7 @@
 _base_ = [
     './_base_/models/retinanet_fpn.py',
     './_base_/datasets/coco_detection.py',
-    './_base_/schedules/det_1x.py',
+    './_base_/schedules/det_1x_retinanet.py',
     './_base_/det_runtime.py',
 ]
 custom_imports = dict(imports=['ivit'], allow_failed_imports=False)
@@ -15,5 +15,3 @@ model = dict(
     ),
     neck=dict(in_channels=[128, 320, 512], start_level=0),
 )
-# PVT's RetinaNet, which this line of backbones is compared with.
-optim_wrapper = dict(optimizer=dict(weight_decay=0.0001))

@@ -80,13 +80,18 @@ def data_of(cfg):
 
 
 def shrink(cfg):
-    """Fewer blocks, small crops: the wiring is what is tested."""
+    """Fewer blocks and regions, small crops: the wiring is tested."""
     from ivit.backbones import IViT
 
     arch = IViT.arch_settings[cfg.model.backbone.arch]
     cfg.model.backbone.arch = dict(arch, depths=(1, 1, 1, 1))
     if cfg.default_scope == 'mmseg':
         cfg.model.data_preprocessor.size = SIZE
+    elif 'roi_head' in cfg.model:
+        rcnn = cfg.model.train_cfg.rcnn
+        for stage in rcnn if isinstance(rcnn, list) else [rcnn]:
+            stage.sampler.num = 32
+        cfg.model.test_cfg.rpn.max_per_img = 50
 
 
 def test_all_are_there():

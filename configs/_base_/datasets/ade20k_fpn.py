@@ -1,6 +1,6 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-# ADE20K as Semantic FPN takes it: 32 images a step on 8 GPUs, test images
-# resized to multiples of 32, since its head adds upsampled maps.
+# ADE20K as PoolFormer's recipe in mmseg takes it: 32 images a step on 8 GPUs,
+# test images resized to multiples of 32.
 _base_ = './ade20k.py'
 
 test_pipeline = [

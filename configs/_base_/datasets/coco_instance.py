@@ -1,34 +1,3 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 # Boxes and masks of COCO 2017 at 1333 x 800; see docs/data.md.
-_base_ = 'mmdet::_base_/datasets/coco_instance.py'
-
-tta_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=None),
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [
-                dict(type='Resize', scale=(1333, side), keep_ratio=True)
-                for side in (640, 800, 960)
-            ],
-            [
-                dict(type='RandomFlip', prob=0.0),
-                dict(type='RandomFlip', prob=1.0),
-            ],
-            [
-                dict(
-                    type='PackDetInputs',
-                    meta_keys=(
-                        'img_id',
-                        'img_path',
-                        'ori_shape',
-                        'img_shape',
-                        'scale_factor',
-                        'flip',
-                        'flip_direction',
-                    ),
-                )
-            ],
-        ],
-    ),
-]
+_base_ = ['mmdet::_base_/datasets/coco_instance.py', './coco_tta.py']
