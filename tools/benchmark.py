@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'projects'))
 import torch
 from mmengine.registry import MODELS
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import ivit  # noqa: F401  registers the backbones
 
@@ -72,6 +73,14 @@ def seconds(model: nn.Module, x: torch.Tensor, train: bool) -> float:
     return time.perf_counter() - start
 
 
+def gmacs(model: nn.Module, image: torch.Tensor) -> float:
+    """Multiply-adds of convolutions and products, in 1e9, for one image."""
+    model.train(False)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(image)
+    return counter.get_total_flops() / 2e9
+
+
 def main() -> None:
     """Print a table of times and ratios."""
     args = parse_args()
@@ -93,14 +102,18 @@ def main() -> None:
         f'{torch.__version__}, Python {platform.python_version()}'
     )
     baseline = args.backbones[0]
-    print(f'{"backbone":12} {"params":>8} {"median":>9} {"min":>9}  speed')
+    print(
+        f'{"backbone":12} {"params":>8} {"GMACs":>7} {"median":>9} '
+        f'{"min":>9}  speed'
+    )
     for name, model in models.items():
         times = [times[name] for times in rounds]
         speed = statistics.median(r[baseline] / r[name] for r in rounds)
         params = sum(p.numel() for p in model.parameters()) / 1e6
         print(
-            f'{name:12} {params:7.1f}M {statistics.median(times):8.3f}s '
-            f'{min(times):8.3f}s  {speed:.2f} x'
+            f'{name:12} {params:7.1f}M {gmacs(model, x[:1]):7.2f} '
+            f'{statistics.median(times):8.3f}s {min(times):8.3f}s '
+            f'{speed:6.2f} x'
         )
 
 

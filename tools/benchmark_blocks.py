@@ -100,11 +100,13 @@ def main() -> None:
                 times[name].append(1000 * (time.perf_counter() - start))
         print(f'{dim} channels at {size[0]} x {size[1]}:')
         for name, block in blocks.items():
-            params = sum(p.numel() for p in block.parameters())
+            # Every matrix or kernel weight is used once a pixel.
+            weights = [p.numel() for p in block.parameters() if p.dim() > 1]
+            params = sum(weights)
             median = statistics.median(times[name][2:])
             macs = params * size[0] * size[1] / 1e9
             print(
-                f'  {name:24} {median:6.1f} ms  {params / 1e3:6.0f}k params '
+                f'  {name:24} {median:6.1f} ms  {params / 1e3:6.0f}k weights '
                 f'{macs:6.2f} GMAC  {1000 * macs / median:5.0f} GMAC/s'
             )
 
