@@ -115,6 +115,19 @@ def test_two_cpu_processes(shell, tool, config, tmp_path, options):
 
 
 @pytest.mark.slow
+def test_frozen_stages_in_two_processes(shell, config, tmp_path):
+    """DDP stops at the second step if a frozen parameter was registered."""
+    done = shell(
+        'dist_train.sh',
+        *(config, 2, '--cfg-options', *IVIT),
+        *('train_cfg.max_epochs=2', 'model.backbone.frozen_stages=1'),
+        CUDA_VISIBLE_DEVICES='',
+        PORT=free_port(),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
 def test_sync_bn_on_the_cpu(shell, tool, config, tmp_path):
     sync_bn = ('--cfg-options', 'model.norm_cfg.type=SyncBN')
     tool('train', config, '--work-dir', 'single', *sync_bn)
