@@ -120,3 +120,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     main()
+    engine.leave_process_group()

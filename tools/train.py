@@ -67,3 +67,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     main()
+    engine.leave_process_group()

@@ -1,8 +1,13 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+import sys
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODEL_WRAPPERS
+from torch import distributed as dist
+from torch import nn
 
 from ivit.engine import UsageError, distributed
 
@@ -110,3 +115,24 @@ def test_gpus_and_single_processes_are_left_to_mmengine(started, monkeypatch):
     distributed.prepare_cpu_launch(cfg)
     assert cfg.model_wrapper_cfg is None
     assert started == []
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='counts by /proc')
+def test_no_thread_of_the_group_is_left(tmp_path):
+    """One that is aborts the process when Python ends before it."""
+
+    def threads():
+        tasks = Path('/proc/self/task').glob('*/comm')
+        return [task.read_text() for task in tasks]
+
+    dist.init_process_group(
+        'gloo', f'file://{tmp_path}/store', rank=0, world_size=1
+    )
+    model = MMDistributedDataParallel(nn.Linear(1, 1), device_ids=None)
+    model.mine = model  # the runner's hooks make such cycles
+    del model
+    assert any('gloo' in name for name in threads())
+    distributed.leave_process_group()
+    assert not any('gloo' in name for name in threads())
+    assert not dist.is_initialized()
+    distributed.leave_process_group()

@@ -4,6 +4,7 @@
 from .amp import BFloat16CPUOptimWrapper, set_amp
 from .checkpoint_check import CheckpointCheck, check_checkpoint_path
 from .data_check import check_data
+from .distributed import leave_process_group
 from .errors import UsageError, one_line_errors
 from .launch import add_common_arguments, build_runner, load_config
 
@@ -15,6 +16,7 @@ __all__ = [
     'build_runner',
     'check_checkpoint_path',
     'check_data',
+    'leave_process_group',
     'load_config',
     'one_line_errors',
     'set_amp',

@@ -1,6 +1,7 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Several processes on machines without CUDA."""
 
+import gc
 import os
 import subprocess
 
@@ -53,6 +54,17 @@ def prepare_cpu_launch(cfg: Config) -> None:
     cfg.sync_bn = None
     _without_sync_bn(cfg.model)
     cfg.model_wrapper_cfg = _cpu_wrapper(cfg)
+
+
+def leave_process_group() -> None:
+    """End what the launcher began; call it when nothing uses the runner.
+
+    mmengine leaves the group to the interpreter's exit, where a thread of
+    gloo that still has a tensor to give back aborts the process now and then.
+    """
+    if dist.is_initialized():
+        dist.destroy_process_group()
+        gc.collect()  # the model wrapper, in cycles, holds the group too
 
 
 def _slurm_to_torchrun() -> None:
