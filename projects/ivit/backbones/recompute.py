@@ -9,18 +9,21 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-def recompute(block: nn.Module, x: Tensor) -> Tensor:
+def recompute(block: nn.Module, x: Tensor, *args: object) -> Tensor:
     """Run ``block``, keeping its input alone for the backward pass.
 
-    Results, gradients and batch-norm statistics are those of ``block(x)``.
+    Results, gradients and batch-norm statistics are those of
+    ``block(x, *args)``.
 
     Args:
-        block: Module of one tensor.
-        x: Its input, of any shape.
+        block: Module that maps one tensor.
+        x: The tensor, of any shape.
+        args: What else the block takes, without a gradient.
     """
     return checkpoint(
         block,
         x,
+        *args,
         use_reentrant=False,
         context_fn=lambda: (nullcontext(), _statistics_kept(block)),
     )
