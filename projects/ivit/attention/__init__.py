@@ -1,16 +1,41 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Attention that is linear in the number of tokens."""
 
+from .depthwise import depthwise_conv
+from .focused import (
+    FocusedLinearAttention,
+    FocusedLinearAttentionPVT,
+    focused_linear_attention,
+    focused_map,
+)
 from .interactive import (
     InteractiveAttention,
     decomposed_attention,
     full_attention,
 )
 from .pointwise import PointwiseLinear
+from .position import ResizedTable, resize_table
+from .window import (
+    merge_windows,
+    split_windows,
+    window_attention,
+    window_regions,
+)
 
 __all__ = [
+    'FocusedLinearAttention',
+    'FocusedLinearAttentionPVT',
     'InteractiveAttention',
     'PointwiseLinear',
+    'ResizedTable',
     'decomposed_attention',
+    'depthwise_conv',
+    'focused_linear_attention',
+    'focused_map',
     'full_attention',
+    'merge_windows',
+    'resize_table',
+    'split_windows',
+    'window_attention',
+    'window_regions',
 ]

@@ -1,6 +1,7 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Backbones, registered in mmengine's root registry."""
 
+from .flatten_swin import FLattenSwin
 from .ivit import IViT
 
-__all__ = ['IViT']
+__all__ = ['FLattenSwin', 'IViT']

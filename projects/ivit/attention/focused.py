@@ -1,0 +1,268 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Focused linear attention, arXiv 2308.00442.
+
+Symbols as in the paper: N tokens, h heads of d channels, C = h d, Q, K, V the
+projected tokens, p the focusing factor, f_p the focused function, DWC the
+depthwise convolution that restores the rank of the attention map. What the
+published models have beyond the paper's equations (the learned scale, the
+position table on K, the epsilons, norms over all heads together) is marked
+"models"; docs/flatten.md lists it.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .depthwise import depthwise_conv
+from .pointwise import PointwiseLinear
+from .position import ResizedTable
+from .window import merge_windows, split_windows, window_regions
+
+EPS = 1e-6
+
+
+def focused_map(x: Tensor, scale: Tensor, focusing_factor: float) -> Tensor:
+    """The feature map ``phi_p(x) = f_p(ReLU(x))`` (paper, Eq. 5 and 6).
+
+    ``f_p(t) = ||t|| t^p / ||t^p||`` with norms over all C channels (models:
+    not each head alone), on ``t = (ReLU(x) + 1e-6) / scale``. The power is
+    taken of ``t / max(t)``, which changes nothing but the range: t^p alone
+    leaves float16 at t = 40 for p = 3, and float32 below at t = 1e-6 for
+    p = 4, where every channel of a token is negative.
+
+    Args:
+        x: Tokens ``(B, N, C)``.
+        scale: Positive scale of the channels, ``(1, 1, C)``.
+        focusing_factor: p, at least 1.
+
+    Returns:
+        ``(B, N, C)`` in float32, or float64 for a float64 ``x``.
+    """
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    t = (F.relu(x.to(dtype)) + EPS) / scale.to(dtype)
+    # f_p does not depend on the maximum: no gradient goes through it.
+    powers = (t / t.detach().amax(-1, keepdim=True)) ** focusing_factor
+    return powers * (
+        t.norm(dim=-1, keepdim=True) / powers.norm(dim=-1, keepdim=True)
+    )
+
+
+def focused_linear_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: Tensor,
+    num_heads: int,
+    focusing_factor: float = 3,
+    valid: Tensor | None = None,
+) -> Tensor:
+    """Attention with ``phi_p(Q) (phi_p(K)^T V)`` for softmax(QK^T)V.
+
+    For every head ``o_i = q_i (K^T V / N) / (q_i mean_j(k_j) + 1e-6)``
+    (paper, Eq. 4, divided by N above and below): two matrix products of
+    O(N C d), nothing of size N x N. It is computed in float32 or better
+    whatever comes in, so no sum over N can overflow.
+
+    Args:
+        query: Q, ``(B, M, C)``.
+        key: K, ``(B, N, C)``, its position added.
+        value: V, ``(B, N, C)``.
+        scale: Positive scale of the channels, ``(1, 1, C)``.
+        num_heads: h; divides C.
+        focusing_factor: p, at least 1.
+        valid: Which keys count, bool ``(B, N)``, at least one in every row;
+            None if all do. The others change no bit of the result.
+
+    Returns:
+        ``(B, M, C)`` in the dtype of ``value``.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        q = focused_map(query, scale, focusing_factor)
+        k = focused_map(key, scale, focusing_factor)
+        v = value.to(k.dtype)
+        if valid is None:
+            mean_k = k.mean(1, keepdim=True)
+            v = v / k.shape[1]
+        else:
+            counts = valid.sum(1)[:, None, None]
+            k = k.masked_fill(~valid[..., None], 0)
+            # Not 0 * v alone: what is left out may be anything, inf too.
+            v = v.masked_fill(~valid[..., None], 0) / counts
+            mean_k = k.sum(1, keepdim=True) / counts
+        q, k, v, mean_k = (
+            x.unflatten(2, (num_heads, -1)).transpose(1, 2)
+            for x in (q, k, v, mean_k)
+        )
+        summary = k.transpose(-2, -1) @ v
+        norm = (q * mean_k).sum(-1, keepdim=True) + EPS
+        out = (q @ summary) / norm
+        return out.transpose(1, 2).flatten(2).to(value.dtype)
+
+
+class FocusedLinearAttention(nn.Module):
+    """Focused linear attention over a map, as in FLatten-Swin.
+
+    The learned table ``positional_encoding`` lies on the training grid and is
+    interpolated to the map. Parameter names and shapes are those of the
+    authors' checkpoints.
+
+    Args:
+        dim: Channels C of the tokens.
+        num_heads: Number of heads h; divides ``dim``.
+        grid_size: Height and width of the training grid.
+        focusing_factor: p, at least 1.
+        kernel_size: Side of DWC's kernel, odd.
+        qkv_bias: Whether the projection to Q, K and V has a bias.
+        window_size: Height and width of tiles in which to attend; None
+            attends over the whole map.
+
+    Raises:
+        ValueError: If ``num_heads`` does not divide ``dim``, or p is below 1,
+            or the kernel is even, or a grid or tile is empty.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        grid_size: tuple[int, int],
+        focusing_factor: float = 3,
+        kernel_size: int = 5,
+        qkv_bias: bool = True,
+        window_size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        if num_heads < 1 or dim % num_heads:
+            raise ValueError(
+                f'num_heads={num_heads} does not divide dim={dim}; choose a '
+                'number of heads that does.'
+            )
+        if not 1 <= focusing_factor < float('inf'):
+            raise ValueError(
+                f'focusing_factor={focusing_factor} must be at least 1; the '
+                'published models have 3.'
+            )
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(
+                f'kernel_size={kernel_size} must be odd, so that the '
+                'convolution keeps the size of the map; the published models '
+                'have 5.'
+            )
+        for name, size in dict(
+            grid_size=grid_size, window_size=window_size or (1, 1)
+        ).items():
+            if len(size) != 2 or min(size) < 1:
+                raise ValueError(
+                    f'{name}={size} must be a height and a width of at '
+                    'least 1.'
+                )
+        self.dim = dim
+        self.num_heads = num_heads
+        self.grid_size = tuple(grid_size)
+        self.focusing_factor = focusing_factor
+        self.window_size = window_size and tuple(window_size)
+        self._add_projections(qkv_bias)
+        head_dim = dim // num_heads
+        # One kernel for all heads (models): the channels of one head.
+        self.dwc = nn.Conv2d(
+            head_dim,
+            head_dim,
+            kernel_size,
+            padding=kernel_size // 2,
+            groups=head_dim,
+        )
+        self.scale = nn.Parameter(torch.zeros(1, 1, dim))
+        height, width = grid_size
+        self.positional_encoding = nn.Parameter(
+            torch.zeros(1, height * width, dim)
+        )
+        self._resized = ResizedTable()
+
+    def _add_projections(self, qkv_bias: bool) -> None:
+        self.qkv = PointwiseLinear(self.dim, 3 * self.dim, bias=qkv_bias)
+        self.proj = PointwiseLinear(self.dim, self.dim)
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Q, K and V, ``(B, N, C)`` each."""
+        return self.qkv(x).chunk(3, dim=-1)
+
+    def _attend(
+        self,
+        qkv: tuple[Tensor, Tensor, Tensor],
+        hw_shape: tuple[int, int],
+        valid: Tensor | None = None,
+    ) -> Tensor:
+        """Attention and DWC over whole maps, ``(B, N, C)``."""
+        query, key, value = qkv
+        position = self._resized(
+            self.positional_encoding, self.grid_size, hw_shape
+        )
+        out = focused_linear_attention(
+            query,
+            key + position.to(key.dtype),
+            value,
+            F.softplus(self.scale),
+            self.num_heads,
+            self.focusing_factor,
+            valid,
+        )
+        return out + depthwise_conv(
+            value, hw_shape, self.dwc.weight, self.dwc.bias
+        )
+
+    def _attend_in_tiles(
+        self, qkv: tuple[Tensor, Tensor, Tensor], hw_shape: tuple[int, int]
+    ) -> Tensor:
+        """The same in each tile for itself; keys of padding do not count."""
+        batch, window = qkv[0].shape[0], self.window_size
+        tiles = tuple(
+            split_windows(x, hw_shape, window).flatten(0, 1) for x in qkv
+        )
+        regions = window_regions(hw_shape, window, device=tiles[0].device)
+        valid = None if regions is None else (regions >= 0).repeat(batch, 1)
+        out = self._attend(tiles, window, valid)
+        return merge_windows(out.unflatten(0, (batch, -1)), hw_shape, window)
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """Attend over a map.
+
+        Args:
+            x: Tokens ``(B, N, C)``, row-major over the map.
+            hw_shape: Height and width of the map, N = H W.
+
+        Returns:
+            ``(B, N, C)``.
+
+        Raises:
+            ValueError: If N is not H W or C is not ``dim``.
+        """
+        height, width = hw_shape
+        if x.shape[1:] != (height * width, self.dim):
+            raise ValueError(
+                f'x has shape {tuple(x.shape)}; for hw_shape={hw_shape} and '
+                f'dim={self.dim} it must be (B, {height * width}, '
+                f'{self.dim}).'
+            )
+        attend = self._attend_in_tiles if self.window_size else self._attend
+        return self.proj(attend(self._project(x), tuple(hw_shape)))
+
+    def train(self, mode: bool = True) -> 'FocusedLinearAttention':
+        """Set the mode."""
+        self._resized.clear()
+        return super().train(mode)
+
+
+class FocusedLinearAttentionPVT(FocusedLinearAttention):
+    """Focused linear attention as in FLatten-PVT: ``q`` and ``kv`` apart.
+
+    K and V are of the full map, as in every published model of the family
+    (``sr_ratio`` 1).
+    """
+
+    def _add_projections(self, qkv_bias: bool) -> None:
+        self.q = PointwiseLinear(self.dim, self.dim, bias=qkv_bias)
+        self.kv = PointwiseLinear(self.dim, 2 * self.dim, bias=qkv_bias)
+        self.proj = PointwiseLinear(self.dim, self.dim)
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.q(x), *self.kv(x).chunk(2, dim=-1)

@@ -1,0 +1,75 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Learned position tables on maps of any size."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def resize_table(
+    table: Tensor, grid_size: tuple[int, int], hw_shape: tuple[int, int]
+) -> Tensor:
+    """Interpolate a position table to another grid.
+
+    Bicubic and not anti-aliased, as the FLatten authors resize theirs from
+    224 to 384 pixels. A table that has the size already is returned as it is.
+
+    Args:
+        table: ``(1, N, C)``, row-major over ``grid_size``.
+        grid_size: Height and width of the table's grid.
+        hw_shape: Height and width wanted.
+
+    Returns:
+        ``(1, H W, C)``.
+    """
+    if tuple(grid_size) == tuple(hw_shape):
+        return table
+    maps = table.transpose(1, 2).unflatten(2, grid_size)
+    dtype = torch.promote_types(table.dtype, torch.float32)
+    maps = F.interpolate(maps.to(dtype), hw_shape, mode='bicubic')
+    return maps.to(table.dtype).flatten(2).transpose(1, 2)
+
+
+class ResizedTable:
+    """Resizes a position table and keeps the result at inference.
+
+    One size is kept: images of a data set come in few shapes, most of them
+    more than once in a row. While gradients are on nothing is kept. Call
+    :meth:`clear` where the owner changes its mode, since some updates, such
+    as those through ``parameter.data``, cannot be seen here.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple | None = None
+        self._resized: Tensor | None = None
+
+    def __call__(
+        self,
+        table: Tensor,
+        grid_size: tuple[int, int],
+        hw_shape: tuple[int, int],
+    ) -> Tensor:
+        """See :func:`resize_table`."""
+        if tuple(grid_size) == tuple(hw_shape):
+            return table
+        if torch.is_grad_enabled() or table.is_inference():
+            return resize_table(table, grid_size, hw_shape)
+        key = (
+            tuple(hw_shape),
+            table.data_ptr(),
+            table._version,
+            table.dtype,
+            table.device,
+        )
+        if key != self._key:
+            self._resized = resize_table(table, grid_size, hw_shape)
+            self._key = key
+        return self._resized
+
+    def clear(self) -> None:
+        """Forget the size kept."""
+        self._key = self._resized = None
+
+    def __getstate__(self) -> dict:
+        # Copies and pickles of a model have no use for what is kept.
+        return dict(_key=None, _resized=None)

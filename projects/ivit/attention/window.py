@@ -1,0 +1,150 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Windows over a map of any size, and softmax attention inside them.
+
+A window is a height and a width; a map that windows do not tile is padded at
+the bottom and the right, and no token attends to padding. T is the number of
+tokens of a window, nW the number of windows of a map.
+"""
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Masks are small next to the maps; a few sizes are in use at a time.
+CACHED_SIZES = 32
+
+
+def padded_shape(
+    hw_shape: tuple[int, int], window: tuple[int, int]
+) -> tuple[int, int]:
+    """The next larger height and width that windows tile."""
+    return tuple(-(-n // w) * w for n, w in zip(hw_shape, window, strict=True))
+
+
+def split_windows(
+    x: Tensor,
+    hw_shape: tuple[int, int],
+    window: tuple[int, int],
+    shift: tuple[int, int] = (0, 0),
+) -> Tensor:
+    """Tokens of a map to those of its windows, zeros where it is padded.
+
+    Args:
+        x: ``(B, N, C)``, row-major over the map.
+        hw_shape: Height and width of the map, N = H W.
+        window: Height and width of a window.
+        shift: Rows and columns by which the map is rolled up and left.
+
+    Returns:
+        ``(B, nW, T, C)``.
+    """
+    (height, width), (rows, columns) = hw_shape, padded_shape(hw_shape, window)
+    x = x.unflatten(1, hw_shape)
+    if (rows, columns) != (height, width):
+        x = F.pad(x, (0, 0, 0, columns - width, 0, rows - height))
+    if any(shift):
+        x = x.roll((-shift[0], -shift[1]), (1, 2))
+    x = x.unflatten(2, (-1, window[1])).unflatten(1, (-1, window[0]))
+    return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+
+
+def merge_windows(
+    x: Tensor,
+    hw_shape: tuple[int, int],
+    window: tuple[int, int],
+    shift: tuple[int, int] = (0, 0),
+) -> Tensor:
+    """Undo :func:`split_windows`: ``(B, nW, T, C)`` to ``(B, N, C)``."""
+    height, width = hw_shape
+    x = x.unflatten(2, window).unflatten(1, (-(-height // window[0]), -1))
+    x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+    if any(shift):
+        x = x.roll(shift, (1, 2))
+    return x[:, :height, :width].flatten(1, 2)
+
+
+@lru_cache(maxsize=CACHED_SIZES)
+def window_regions(
+    hw_shape: tuple[int, int],
+    window: tuple[int, int],
+    shift: tuple[int, int] = (0, 0),
+    device: torch.device | None = None,
+) -> Tensor | None:
+    """What belongs together in each window, or None if all of it does.
+
+    Rolling brings opposite borders of the map into one window; those tokens
+    are regions of their own, and so is the padding.
+
+    Returns:
+        Numbers of regions ``(nW, T)``, -1 for padding.
+    """
+    shape = padded_shape(hw_shape, window)
+    if shape == tuple(hw_shape) and not any(shift):
+        return None
+    bands, inside = [], []
+    for n, padded, by in zip(hw_shape, shape, shift, strict=True):
+        place = (torch.arange(padded, device=device) + by) % padded
+        inside.append(place < n)
+        # Rolled round the border: only rows of the last window can be.
+        bands.append(place < by)
+    regions = 2 * bands[0][:, None].long() + bands[1].long()
+    regions = regions.masked_fill(~(inside[0][:, None] & inside[1]), -1)
+    return split_windows(regions.view(1, -1, 1), shape, window)[0, ..., 0]
+
+
+@lru_cache(maxsize=CACHED_SIZES)
+def _window_mask(
+    hw_shape: tuple[int, int],
+    window: tuple[int, int],
+    shift: tuple[int, int],
+    device: torch.device,
+) -> Tensor | None:
+    """Which tokens of a window see each other, ``(nW, 1, T, T)``."""
+    regions = window_regions(hw_shape, window, shift, device)
+    if regions is None:
+        return None
+    return (regions[:, None, :, None] == regions[:, None, None]).contiguous()
+
+
+def window_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    num_heads: int,
+    hw_shape: tuple[int, int],
+    window: tuple[int, int],
+    shift: tuple[int, int] = (0, 0),
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Softmax attention inside the windows of a map.
+
+    Args:
+        query: Q of the windows, ``(B, nW, T, C)``, from
+            :func:`split_windows`, as are the next two.
+        key: K, the same shape.
+        value: V, the same shape.
+        num_heads: Number of heads; divides C.
+        hw_shape: Height and width of the map.
+        window: Height and width of a window.
+        shift: The shift that the windows were split with.
+        bias: Added to the logits, ``(h, T, T)``.
+
+    Returns:
+        ``(B, nW, T, C)``.
+    """
+    batch, windows = query.shape[:2]
+    query, key, value = (
+        x.flatten(0, 1).unflatten(2, (num_heads, -1)).transpose(1, 2)
+        for x in (query, key, value)
+    )
+    mask = _window_mask(hw_shape, window, shift, query.device)
+    if mask is not None and bias is not None:
+        mask = bias.to(query.dtype).masked_fill(~mask, float('-inf'))
+    elif bias is not None:
+        mask = bias[None].to(query.dtype)
+    if mask is not None and mask.shape[0] > 1:
+        mask = mask.repeat(batch, 1, 1, 1)
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    return out.transpose(1, 2).flatten(2).unflatten(0, (batch, windows))
