@@ -2,7 +2,7 @@
 # Cascade Mask R-CNN, iViT-S, 3x with multi-scale crops, 16 images a step.
 _base_ = [
     './_base_/models/cascade_mask_rcnn_fpn.py',
-    './_base_/datasets/coco_instance_3x.py',
+    './_base_/datasets/coco_instance_ms_crop.py',
     './_base_/schedules/det_3x.py',
     './_base_/det_runtime.py',
 ]

@@ -1,6 +1,6 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-# COCO with the augmentation of long schedules: multi-scale, and multi-scale
-# with a crop in half of the images (DETR, Sparse R-CNN, Swin).
+# COCO at many scales, and in half of the images with a crop before (DETR,
+# Sparse R-CNN, Swin).
 _base_ = './coco_instance.py'
 
 scales = [(side, 1333) for side in range(480, 801, 32)]

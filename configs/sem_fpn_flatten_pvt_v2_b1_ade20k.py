@@ -1,0 +1,9 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+# Semantic FPN, FLatten-PVTv2-B1, 40,000 steps of 32 crops of 512 x 512.
+_base_ = './sem_fpn_flatten_pvt_v2_b0_ade20k.py'
+custom_imports = dict(imports=['ivit'], allow_failed_imports=False)
+
+model = dict(
+    backbone=dict(arch='b1'),
+    neck=dict(in_channels=[64, 128, 320, 512]),
+)
