@@ -3,6 +3,7 @@
 
 from .depthwise import depthwise_conv
 from .focused import (
+    FocusedAttention,
     FocusedLinearAttention,
     FocusedLinearAttentionPVT,
     focused_linear_attention,
@@ -23,6 +24,7 @@ from .window import (
 )
 
 __all__ = [
+    'FocusedAttention',
     'FocusedLinearAttention',
     'FocusedLinearAttentionPVT',
     'InteractiveAttention',

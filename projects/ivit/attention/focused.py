@@ -99,8 +99,8 @@ def focused_linear_attention(
         return out.transpose(1, 2).flatten(2).to(value.dtype)
 
 
-class FocusedLinearAttention(nn.Module):
-    """Focused linear attention over a map, as in FLatten-Swin.
+class FocusedAttention(nn.Module):
+    """Focused linear attention over a map, of Q, K and V projected elsewhere.
 
     The learned table ``positional_encoding`` lies on the training grid and is
     interpolated to the map. Parameter names and shapes are those of the
@@ -112,7 +112,6 @@ class FocusedLinearAttention(nn.Module):
         grid_size: Height and width of the training grid.
         focusing_factor: p, at least 1.
         kernel_size: Side of DWC's kernel, odd.
-        qkv_bias: Whether the projection to Q, K and V has a bias.
         window_size: Height and width of tiles in which to attend; None
             attends over the whole map.
 
@@ -128,7 +127,6 @@ class FocusedLinearAttention(nn.Module):
         grid_size: tuple[int, int],
         focusing_factor: float = 3,
         kernel_size: int = 5,
-        qkv_bias: bool = True,
         window_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
@@ -161,7 +159,6 @@ class FocusedLinearAttention(nn.Module):
         self.grid_size = tuple(grid_size)
         self.focusing_factor = focusing_factor
         self.window_size = window_size and tuple(window_size)
-        self._add_projections(qkv_bias)
         head_dim = dim // num_heads
         # One kernel for all heads (models): the channels of one head.
         self.dwc = nn.Conv2d(
@@ -178,13 +175,22 @@ class FocusedLinearAttention(nn.Module):
         )
         self._resized = ResizedTable()
 
-    def _add_projections(self, qkv_bias: bool) -> None:
-        self.qkv = PointwiseLinear(self.dim, 3 * self.dim, bias=qkv_bias)
-        self.proj = PointwiseLinear(self.dim, self.dim)
+    def attend(
+        self,
+        qkv: tuple[Tensor, Tensor, Tensor],
+        hw_shape: tuple[int, int],
+    ) -> Tensor:
+        """Attend over a map.
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Q, K and V, ``(B, N, C)`` each."""
-        return self.qkv(x).chunk(3, dim=-1)
+        Args:
+            qkv: Q, K and V, ``(B, N, C)`` each, row-major over the map.
+            hw_shape: Height and width of the map, N = H W.
+
+        Returns:
+            ``(B, N, C)``.
+        """
+        attend = self._attend_in_tiles if self.window_size else self._attend
+        return attend(qkv, tuple(hw_shape))
 
     def _attend(
         self,
@@ -223,6 +229,57 @@ class FocusedLinearAttention(nn.Module):
         out = self._attend(tiles, window, valid)
         return merge_windows(out.unflatten(0, (batch, -1)), hw_shape, window)
 
+    def train(self, mode: bool = True) -> 'FocusedAttention':
+        """Set the mode."""
+        self._resized.clear()
+        return super().train(mode)
+
+
+class FocusedLinearAttention(FocusedAttention):
+    """Focused linear attention over a map, as in FLatten-Swin.
+
+    Args:
+        dim: Channels C of the tokens.
+        num_heads: Number of heads h; divides ``dim``.
+        grid_size: Height and width of the training grid.
+        focusing_factor: p, at least 1.
+        kernel_size: Side of DWC's kernel, odd.
+        qkv_bias: Whether the projection to Q, K and V has a bias.
+        window_size: Height and width of tiles in which to attend; None
+            attends over the whole map.
+
+    Raises:
+        ValueError: As :class:`FocusedAttention` does.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        grid_size: tuple[int, int],
+        focusing_factor: float = 3,
+        kernel_size: int = 5,
+        qkv_bias: bool = True,
+        window_size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(
+            dim,
+            num_heads,
+            grid_size,
+            focusing_factor,
+            kernel_size,
+            window_size,
+        )
+        self._add_projections(qkv_bias)
+
+    def _add_projections(self, qkv_bias: bool) -> None:
+        self.qkv = PointwiseLinear(self.dim, 3 * self.dim, bias=qkv_bias)
+        self.proj = PointwiseLinear(self.dim, self.dim)
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Q, K and V, ``(B, N, C)`` each."""
+        return self.qkv(x).chunk(3, dim=-1)
+
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Attend over a map.
 
@@ -243,13 +300,7 @@ class FocusedLinearAttention(nn.Module):
                 f'dim={self.dim} it must be (B, {height * width}, '
                 f'{self.dim}).'
             )
-        attend = self._attend_in_tiles if self.window_size else self._attend
-        return self.proj(attend(self._project(x), tuple(hw_shape)))
-
-    def train(self, mode: bool = True) -> 'FocusedLinearAttention':
-        """Set the mode."""
-        self._resized.clear()
-        return super().train(mode)
+        return self.proj(self.attend(self._project(x), hw_shape))
 
 
 class FocusedLinearAttentionPVT(FocusedLinearAttention):
