@@ -20,6 +20,7 @@ from ..attention import (
     split_windows,
     window_attention,
 )
+from ..checkpoints import register_official_loading
 from .base import PyramidBackbone
 from .flatten_layers import (
     FOCUSED,
@@ -305,6 +306,12 @@ class FLattenSwin(PyramidBackbone):
         if norm_outputs:
             for i in self.out_indices:
                 self.add_module(f'norm{i}', nn.LayerNorm(dims[i]))
+        last = self.num_stages - 1
+        register_official_loading(
+            self,
+            not_built=rf'layers\.([{last + 1}-9]|{last}\.downsample)\.',
+            output_norms=True,
+        )
         # Before DDP and the optimizer ask which parameters are trained.
         self.train()
 

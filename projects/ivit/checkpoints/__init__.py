@@ -1,6 +1,12 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """What happens when weights are loaded."""
 
+from .files import check_checkpoint_file
+from .official import register_official_loading
 from .strict import register_strict_loading
 
-__all__ = ['register_strict_loading']
+__all__ = [
+    'check_checkpoint_file',
+    'register_official_loading',
+    'register_strict_loading',
+]

@@ -8,13 +8,24 @@ ways in alike: ``init_cfg``, ``load_from``, ``resume``, inferencers and
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
+from .families import describe
+
 SHOWN = 6
+WRONG_OPTIONS = (
+    'It was made with another arch or other options, or needs a prefix, such '
+    "as init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')."
+)
+WRONG_PLACE = (
+    'The checkpoint has nothing for a backbone. If it is one of a backbone '
+    "alone, as the FLatten authors' are, give it to the backbone: "
+    "model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)."
+)
 
 
 def _shorten(names: Iterable[str]) -> str:
@@ -23,21 +34,21 @@ def _shorten(names: Iterable[str]) -> str:
     return ', '.join(names[:SHOWN]) + more
 
 
-def _check(
+def check_fit(
+    backbone: nn.Module,
+    given: Mapping[str, Tensor],
     may_be_missing: str,
     may_be_left_over: str,
-    backbone: nn.Module,
-    state_dict: dict[str, Tensor],
-    prefix: str,
-    *_: Any,
 ) -> None:
-    """Raise a ``ValueError`` if ``state_dict`` does not fit ``backbone``."""
+    """Raise a ``ValueError`` if the tensors ``given`` do not fit.
+
+    Args:
+        backbone: The module that is to have them.
+        given: Tensors by the names they have in ``backbone``.
+        may_be_missing: See :func:`register_strict_loading`.
+        may_be_left_over: The same.
+    """
     own = backbone.state_dict()
-    given = {
-        name.removeprefix(prefix): value
-        for name, value in state_dict.items()
-        if name.startswith(prefix)
-    }
     problems = {
         'missing': [
             name
@@ -61,13 +72,30 @@ def _check(
         if names
     ]
     if found:
+        family = describe(given)
         raise ValueError(
             f'The checkpoint does not fit this {type(backbone).__name__}: of '
-            f'its {len(own)} tensors {"; ".join(found)}. It was made with '
-            'another arch or other options, or needs a prefix, such as '
-            "init_cfg=dict(type='Pretrained', checkpoint=..., "
-            "prefix='backbone.'). Nothing was loaded."
+            f'its {len(own)} tensors {"; ".join(found)}. '
+            + (f'These are the names of {family}. ' if family else '')
+            + (WRONG_PLACE if not given else WRONG_OPTIONS)
+            + ' Nothing was loaded.'
         )
+
+
+def _check(
+    may_be_missing: str,
+    may_be_left_over: str,
+    backbone: nn.Module,
+    state_dict: dict[str, Tensor],
+    prefix: str,
+    *_: Any,
+) -> None:
+    given = {
+        name.removeprefix(prefix): value
+        for name, value in state_dict.items()
+        if name.startswith(prefix)
+    }
+    check_fit(backbone, given, may_be_missing, may_be_left_over)
 
 
 def register_strict_loading(

@@ -2,30 +2,37 @@
 """Refuse a checkpoint that does not belong to the model."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..checkpoints import check_checkpoint_file
 from .errors import UsageError
 
 NAMED = 5  # weights named in a message
 
 
 def check_checkpoint_path(path: str | None) -> None:
-    """Check that a checkpoint on the local disk exists.
+    """Check that a checkpoint on the local disk exists and is one.
 
     Args:
         path: A file, or an address with a scheme, which is left alone.
 
     Raises:
         UsageError: If the file does not exist.
+        ValueError: If it is not a checkpoint.
     """
-    if path and '://' not in path and not Path(path).is_file():
-        raise UsageError(f'checkpoint not found: {Path(path).absolute()}')
+    if not path or '://' in path:
+        return
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UsageError(f'checkpoint not found: {file.absolute()}')
+    check_checkpoint_file(file)
 
 
 class CheckpointCheck(Hook):
@@ -45,6 +52,18 @@ class CheckpointCheck(Hook):
     def __init__(self, whole_model: bool) -> None:
         self.whole_model = whole_model
 
+    def before_run(self, runner: Runner) -> None:
+        """Look at the files of ``init_cfg``, which a training loads.
+
+        Raises:
+            UsageError: See :func:`check_checkpoint_path`.
+            ValueError: The same.
+        """
+        if not isinstance(runner._train_loop, BaseLoop):
+            return  # not built: a test
+        for path in _pretrained(runner.cfg.to_dict().get('model')):
+            check_checkpoint_path(path)
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Raise a ``UsageError`` naming the weights that do not fit."""
         model = runner.model
@@ -56,6 +75,10 @@ class CheckpointCheck(Hook):
             model = model.module
         state = checkpoint.get('state_dict', checkpoint)
         state = {re.sub(r'^module\.', '', name): state[name] for name in state}
+        # What the whole model does to names, as a classifier with the FLatten
+        # authors' files; its parts do theirs below.
+        for hook in model._load_state_dict_pre_hooks.values():
+            hook(state, '', {}, True, [], [], [])
         problems = []
         for name, part in model.named_children():
             if name == 'backbone' or self.whole_model:
@@ -98,3 +121,15 @@ def _differences(part: nn.Module, name: str, state: dict) -> list[str]:
     if name == 'backbone':
         problems += [f'{prefix}{key} is left over' for key in unexpected]
     return problems
+
+
+def _pretrained(node: object) -> Iterator[str]:
+    """The file of every ``Pretrained`` in a nested config."""
+    if isinstance(node, dict):
+        path = node.get('checkpoint')
+        if node.get('type') == 'Pretrained' and isinstance(path, str):
+            yield path
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _pretrained(child)

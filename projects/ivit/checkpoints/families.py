@@ -1,0 +1,40 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Tell from the names in a checkpoint what model it is of."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+
+# A name that only this family has; its groups are the stage and the block.
+FAMILIES = {
+    'Swin': r'layers\.(\d+)\.blocks\.(\d+)\.attn\.qkv\.',
+    'PVTv2': r'block(\d)\.(\d+)\.mlp\.dwconv\.',
+    'PVT': r'block(\d)\.(\d+)\.attn\.q\.',
+    'CSwin': r'stage(\d)\.(\d+)\.attns\.',
+    'iViT': r'stages\.(\d)\.(\d+)\.(?:conv1\.conv|pos)\.',
+}
+
+
+def describe(names: Iterable[str]) -> str:
+    """The family and depths, such as ``'a FLatten-PVT of depths 2, 2, 2, 2'``.
+
+    Args:
+        names: Names of a backbone's tensors, without a prefix.
+
+    Returns:
+        An empty string if the names are of none of the families known.
+    """
+    names = list(names)
+    for family, pattern in FAMILIES.items():
+        blocks = defaultdict(set)
+        for match in map(re.compile(pattern).match, names):
+            if match:
+                blocks[int(match[1])].add(match[2])
+        if blocks:
+            # Focused linear attention is what has this convolution.
+            focused = any('.dwc.' in name for name in names)
+            depths = ', '.join(str(len(blocks[i])) for i in sorted(blocks))
+            article = 'an' if family == 'iViT' else 'a'
+            kind = f'FLatten-{family}' if focused else family
+            return f'{article} {kind} of depths {depths}'
+    return ''

@@ -1,0 +1,76 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Say what is wrong with a file that is no checkpoint."""
+
+import re
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+from zipfile import BadZipFile, ZipFile, is_zipfile
+
+from mmengine.runner import checkpoint
+
+PICKLE = b'\x80'  # torch's format before 1.6
+
+
+def check_checkpoint_file(path: str | Path) -> None:
+    """Look at a file without reading its tensors.
+
+    Args:
+        path: A file on the local disk.
+
+    Raises:
+        ValueError: If it cannot be a checkpoint of torch, or a part of it is
+            missing. Missing ends go unnoticed in the format from before
+            torch 1.6.
+    """
+    fault = _fault(Path(path).expanduser())
+    if fault:
+        raise ValueError(
+            f'{path} is not a checkpoint: {fault}. Download or copy it again.'
+        )
+
+
+def _fault(path: Path) -> str | None:
+    with path.open('rb') as file:
+        start = file.read(512)
+    if not start:
+        return 'the file is empty'
+    if start.startswith(b'PK'):
+        try:
+            with ZipFile(path) as archive:
+                names = archive.namelist()
+        except BadZipFile:
+            return 'its end is missing'
+        # torch writes NAME/data.pkl and NAME/data/0, NAME/data/1, ...
+        if not any(re.fullmatch(r'[^/]+/data\.pkl', name) for name in names):
+            return 'it is a zip archive of something else'
+        if not any(re.match(r'[^/]+/data/.', name) for name in names):
+            return 'it has no tensors'
+    elif start.lstrip().startswith(b'<'):
+        return 'it is a web page'
+    elif not start.startswith(PICKLE):
+        return 'torch.save has not written it'
+    return None
+
+
+@checkpoint.CheckpointLoader.register_scheme('', force=True)
+def load_from_local(filename: str, map_location: Any = None) -> Any:
+    """Load a file as mmengine does, but say what is wrong with a broken one.
+
+    Args:
+        filename: A file on the local disk.
+        map_location: See ``torch.load``.
+
+    Raises:
+        ValueError: If the file is not a checkpoint.
+    """
+    try:
+        return checkpoint.load_from_local(filename, map_location)
+    except (EOFError, RuntimeError, UnpicklingError) as error:
+        check_checkpoint_file(filename)
+        if is_zipfile(Path(filename).expanduser()):
+            raise  # the file is whole: torch's message says what to do
+        raise ValueError(
+            f'{filename} cannot be read as a checkpoint ({error}). If its '
+            'end is missing, download or copy it again.'
+        ) from error
