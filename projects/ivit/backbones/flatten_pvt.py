@@ -20,6 +20,7 @@ from ..attention import (
     PointwiseLinear,
     ResizedTable,
 )
+from ..checkpoints import register_official_loading
 from .base import PyramidBackbone
 from .flatten_layers import (
     FOCUSED,
@@ -244,6 +245,10 @@ class FLattenPVT(PyramidBackbone):
             self.add_module(f'patch_embed{i + 1}', embed)
             self.add_module(f'block{i + 1}', blocks)
             self._add_own(i)
+        parts = 'patch_embed|pos_embed|block|norm'
+        register_official_loading(
+            self, not_built=rf'({parts})[{self.num_stages + 1}-9](\.|$)'
+        )
         # Before DDP and the optimizer ask which parameters are trained.
         self.train()
 
