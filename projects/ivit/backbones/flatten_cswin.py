@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..checkpoints import register_official_loading
 from .base import PyramidBackbone
 from .flatten_cswin_blocks import (
     ConvEmbed,
@@ -171,6 +172,12 @@ class FLattenCSwin(PyramidBackbone):
         if norm_outputs:
             for i in self.out_indices:
                 self.add_module(f'norm{i}', nn.LayerNorm(dims[i]))
+        built = self.num_stages
+        register_official_loading(
+            self,
+            not_built=rf'(stage[{built + 1}-9]|merge[{built}-9])\.',
+            output_norms=True,
+        )
         # Before DDP and the optimizer ask which parameters are trained.
         self.train()
 
