@@ -80,7 +80,7 @@ class FLattenCSwin(PyramidBackbone):
     arch_settings = {
         'n': dict(
             dims=(32, 64, 128, 128),
-            depths=(1, 2, 3, 1),
+            depths=(1, 2, 2, 1),
             num_heads=(2, 2, 4, 4),
         ),
         't': dict(
@@ -258,6 +258,6 @@ def check_heads(dim: int, num_heads: int, branches: int) -> None:
     """Raise a ``ValueError`` if branches cannot share heads and channels."""
     if num_heads % branches or dim % num_heads:
         raise ValueError(
-            f'num_heads={num_heads} must divide dim={dim} and be shared out '
-            f'evenly over the {branches} branches of a softmax block.'
+            f'num_heads={num_heads} must divide dim={dim} and be a multiple '
+            f'of {branches}, the number of branches of a softmax block.'
         )
