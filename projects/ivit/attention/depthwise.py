@@ -17,12 +17,14 @@ def depthwise_conv(
     Args:
         x: Tokens ``(B, N, C)``, row-major over the map.
         hw_shape: Height and width of the map, N = H W.
-        weight: Kernels ``(D, 1, k, k)``, D a divisor of C, k odd.
-        bias: ``(D,)``.
+        weight: Kernels ``(D, 1, k, k)``, D a divisor of C, k odd, of any
+            dtype.
+        bias: ``(D,)``, of any dtype.
 
     Returns:
-        ``(B, N, C)``.
+        ``(B, N, C)`` in the dtype of ``x``, or in autocast's.
     """
+    weight, bias = weight.to(x.dtype), bias.to(x.dtype)
     heads = x.shape[-1] // weight.shape[0]
     if heads > 1:
         weight, bias = weight.repeat(heads, 1, 1, 1), bias.repeat(heads)

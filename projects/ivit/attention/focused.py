@@ -7,7 +7,12 @@ depthwise convolution that restores the rank of the attention map. What the
 published models have beyond the paper's equations (the learned scale, the
 position table on K, the epsilons, norms over all heads together) is marked
 "models"; docs/flatten.md lists it.
+
+Everything from Q and K on is computed in float32 or better: the power p
+multiplies the relative error of its argument, and sums run over N tokens.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +21,7 @@ from torch import Tensor, nn
 from .depthwise import depthwise_conv
 from .pointwise import PointwiseLinear
 from .position import ResizedTable
+from .precision import no_autocast, wide_linear, widen
 from .window import merge_windows, split_windows, window_regions
 
 EPS = 1e-6
@@ -38,12 +44,15 @@ def focused_map(x: Tensor, scale: Tensor, focusing_factor: float) -> Tensor:
     Returns:
         ``(B, N, C)`` in float32, or float64 for a float64 ``x``.
     """
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    t = (F.relu(x.to(dtype)) + EPS) / scale.to(dtype)
-    # f_p does not depend on the maximum: no gradient goes through it.
-    powers = (t / t.detach().amax(-1, keepdim=True)) ** focusing_factor
+    t = (F.relu(widen(x)) + EPS) / widen(scale)
+    # f_p does not depend on the largest: no gradient goes through it.
+    largest = t.detach().amax(-1, keepdim=True)
+    t = t / largest
+    powers = t**focusing_factor
     return powers * (
-        t.norm(dim=-1, keepdim=True) / powers.norm(dim=-1, keepdim=True)
+        largest
+        * t.norm(dim=-1, keepdim=True)
+        / powers.norm(dim=-1, keepdim=True)
     )
 
 
@@ -76,27 +85,38 @@ def focused_linear_attention(
     Returns:
         ``(B, M, C)`` in the dtype of ``value``.
     """
-    with torch.autocast(query.device.type, enabled=False):
+    with no_autocast(query):
+        count = key.shape[1]
+        if valid is not None:
+            count = valid.sum(1)[:, None, None, None]
+            absent = ~valid[..., None]
+            # Here and below: what is left out may be anything, inf too.
+            key, value = (x.masked_fill(absent, 0) for x in (key, value))
         q = focused_map(query, scale, focusing_factor)
         k = focused_map(key, scale, focusing_factor)
-        v = value.to(k.dtype)
-        if valid is None:
-            mean_k = k.mean(1, keepdim=True)
-            v = v / k.shape[1]
-        else:
-            counts = valid.sum(1)[:, None, None]
-            k = k.masked_fill(~valid[..., None], 0)
-            # Not 0 * v alone: what is left out may be anything, inf too.
-            v = v.masked_fill(~valid[..., None], 0) / counts
-            mean_k = k.sum(1, keepdim=True) / counts
-        q, k, v, mean_k = (
+        if valid is not None:
+            k = k.masked_fill(absent, 0)
+        q, k, v = (
             x.unflatten(2, (num_heads, -1)).transpose(1, 2)
-            for x in (q, k, v, mean_k)
+            for x in (q, k, value.to(k.dtype))
         )
-        summary = k.transpose(-2, -1) @ v
+        summary = k.transpose(-2, -1) @ v / count
+        mean_k = k.sum(-2, keepdim=True) / count
         norm = (q * mean_k).sum(-1, keepdim=True) + EPS
         out = (q @ summary) / norm
         return out.transpose(1, 2).flatten(2).to(value.dtype)
+
+
+def _check_size(name: str, size: Sequence[int]) -> None:
+    if not (
+        isinstance(size, Sequence)
+        and len(size) == 2
+        and all(isinstance(n, int) and n >= 1 for n in size)
+    ):
+        raise ValueError(
+            f'{name}={size!r} must be a height and a width, integers of at '
+            'least 1.'
+        )
 
 
 class FocusedAttention(nn.Module):
@@ -135,30 +155,32 @@ class FocusedAttention(nn.Module):
                 f'num_heads={num_heads} does not divide dim={dim}; choose a '
                 'number of heads that does.'
             )
-        if not 1 <= focusing_factor < float('inf'):
+        if not (
+            isinstance(focusing_factor, int | float)
+            and 1 <= focusing_factor < float('inf')
+        ):
             raise ValueError(
-                f'focusing_factor={focusing_factor} must be at least 1; the '
-                'published models have 3.'
+                f'focusing_factor={focusing_factor!r} must be a number of at '
+                'least 1; the published models have 3.'
             )
-        if kernel_size < 1 or kernel_size % 2 == 0:
+        if not (
+            isinstance(kernel_size, int)
+            and kernel_size > 0
+            and kernel_size % 2 == 1
+        ):
             raise ValueError(
-                f'kernel_size={kernel_size} must be odd, so that the '
-                'convolution keeps the size of the map; the published models '
-                'have 5.'
+                f'kernel_size={kernel_size!r} must be odd and positive, so '
+                'that the convolution keeps the size of the map; the '
+                'published models have 5.'
             )
-        for name, size in dict(
-            grid_size=grid_size, window_size=window_size or (1, 1)
-        ).items():
-            if len(size) != 2 or min(size) < 1:
-                raise ValueError(
-                    f'{name}={size} must be a height and a width of at '
-                    'least 1.'
-                )
+        _check_size('grid_size', grid_size)
+        if window_size is not None:
+            _check_size('window_size', window_size)
         self.dim = dim
         self.num_heads = num_heads
         self.grid_size = tuple(grid_size)
         self.focusing_factor = focusing_factor
-        self.window_size = window_size and tuple(window_size)
+        self.window_size = None if window_size is None else tuple(window_size)
         head_dim = dim // num_heads
         # One kernel for all heads (models): the channels of one head.
         self.dwc = nn.Conv2d(
@@ -205,9 +227,9 @@ class FocusedAttention(nn.Module):
         )
         out = focused_linear_attention(
             query,
-            key + position.to(key.dtype),
+            key + widen(position),
             value,
-            F.softplus(self.scale),
+            F.softplus(widen(self.scale)),
             self.num_heads,
             self.focusing_factor,
             valid,
@@ -278,7 +300,7 @@ class FocusedLinearAttention(FocusedAttention):
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Q, K and V, ``(B, N, C)`` each."""
-        return self.qkv(x).chunk(3, dim=-1)
+        return wide_linear(self.qkv, x).chunk(3, dim=-1)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Attend over a map.
@@ -288,7 +310,7 @@ class FocusedLinearAttention(FocusedAttention):
             hw_shape: Height and width of the map, N = H W.
 
         Returns:
-            ``(B, N, C)``.
+            ``(B, N, C)`` in the dtype of ``x``.
 
         Raises:
             ValueError: If N is not H W or C is not ``dim``.
@@ -300,7 +322,9 @@ class FocusedLinearAttention(FocusedAttention):
                 f'dim={self.dim} it must be (B, {height * width}, '
                 f'{self.dim}).'
             )
-        return self.proj(self.attend(self._project(x), hw_shape))
+        with no_autocast(x):
+            out = self.attend(self._project(x), hw_shape)
+            return wide_linear(self.proj, out).to(x.dtype)
 
 
 class FocusedLinearAttentionPVT(FocusedLinearAttention):
@@ -316,4 +340,5 @@ class FocusedLinearAttentionPVT(FocusedLinearAttention):
         self.proj = PointwiseLinear(self.dim, self.dim)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.q(x), *self.kv(x).chunk(2, dim=-1)
+        kv = wide_linear(self.kv, x)
+        return wide_linear(self.q, x), *kv.chunk(2, dim=-1)

@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .precision import widen
+
 
 def resize_table(
     table: Tensor, grid_size: tuple[int, int], hw_shape: tuple[int, int]
@@ -25,8 +27,7 @@ def resize_table(
     if tuple(grid_size) == tuple(hw_shape):
         return table
     maps = table.transpose(1, 2).unflatten(2, grid_size)
-    dtype = torch.promote_types(table.dtype, torch.float32)
-    maps = F.interpolate(maps.to(dtype), hw_shape, mode='bicubic')
+    maps = F.interpolate(widen(maps), hw_shape, mode='bicubic')
     return maps.to(table.dtype).flatten(2).transpose(1, 2)
 
 
@@ -40,8 +41,7 @@ class ResizedTable:
     """
 
     def __init__(self) -> None:
-        self._key: tuple | None = None
-        self._resized: Tensor | None = None
+        self.clear()
 
     def __call__(
         self,
@@ -55,6 +55,7 @@ class ResizedTable:
         if torch.is_grad_enabled() or table.is_inference():
             return resize_table(table, grid_size, hw_shape)
         key = (
+            tuple(grid_size),
             tuple(hw_shape),
             table.data_ptr(),
             table._version,
@@ -64,12 +65,14 @@ class ResizedTable:
         if key != self._key:
             self._resized = resize_table(table, grid_size, hw_shape)
             self._key = key
+            # While its memory is held no other table comes to lie there.
+            self._table = table.detach()
         return self._resized
 
     def clear(self) -> None:
         """Forget the size kept."""
-        self._key = self._resized = None
+        self._key = self._table = self._resized = None
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, None]:
         # Copies and pickles of a model have no use for what is kept.
-        return dict(_key=None, _resized=None)
+        return dict.fromkeys(vars(self))
