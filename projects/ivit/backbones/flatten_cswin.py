@@ -172,10 +172,11 @@ class FLattenCSwin(PyramidBackbone):
         if norm_outputs:
             for i in self.out_indices:
                 self.add_module(f'norm{i}', nn.LayerNorm(dims[i]))
-        built = self.num_stages
+        absent = range(self.num_stages, 4)
         register_official_loading(
             self,
-            not_built=rf'(stage[{built + 1}-9]|merge[{built}-9])\.',
+            [f'stage{i + 1}.' for i in absent]
+            + [f'merge{i}.' for i in absent],
             output_norms=True,
         )
         # Before DDP and the optimizer ask which parameters are trained.

@@ -245,9 +245,13 @@ class FLattenPVT(PyramidBackbone):
             self.add_module(f'patch_embed{i + 1}', embed)
             self.add_module(f'block{i + 1}', blocks)
             self._add_own(i)
-        parts = 'patch_embed|pos_embed|block|norm'
         register_official_loading(
-            self, not_built=rf'({parts})[{self.num_stages + 1}-9](\.|$)'
+            self,
+            [
+                f'{part}{i + 1}'
+                for part in ('patch_embed', 'pos_embed', 'block', 'norm')
+                for i in range(self.num_stages, 4)
+            ],
         )
         # Before DDP and the optimizer ask which parameters are trained.
         self.train()

@@ -306,10 +306,11 @@ class FLattenSwin(PyramidBackbone):
         if norm_outputs:
             for i in self.out_indices:
                 self.add_module(f'norm{i}', nn.LayerNorm(dims[i]))
-        last = self.num_stages - 1
+        absent = range(self.num_stages, 4)
         register_official_loading(
             self,
-            not_built=rf'layers\.([{last + 1}-9]|{last}\.downsample)\.',
+            [f'layers.{i}.' for i in absent]
+            + [f'layers.{i - 1}.downsample.' for i in absent],
             output_norms=True,
         )
         # Before DDP and the optimizer ask which parameters are trained.

@@ -7,7 +7,7 @@ need is done in state-dict hooks, so that it holds for ``init_cfg``,
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,10 +23,11 @@ FINAL_NORM = 'norm.'  # the authors' one, in front of the head
 LAST_OUTPUT_NORM = 'norm3.'  # ours, in its place
 # Rebuilt for the size of every map.
 STALE = r'(.*\.)?(attn_mask|relative_position_index|relative_coords_table)'
+NOTHING = r'(?!)'  # matches no name
 
 
 def register_official_loading(
-    backbone: nn.Module, not_built: str, output_norms: bool = False
+    backbone: nn.Module, not_built: Iterable[str], output_norms: bool = False
 ) -> None:
     """Make ``backbone`` take the authors' files, and nothing that misfits.
 
@@ -37,9 +38,8 @@ def register_official_loading(
 
     Args:
         backbone: A backbone of the FLatten families.
-        not_built: Regular expression for what a good checkpoint has and
-            ``backbone`` may lack: the stages behind the last output. Matched
-            from the start of the name.
+        not_built: What names begin with that a good checkpoint has and
+            ``backbone`` lacks: those of stages behind the last output.
         output_norms: Whether the family has ``norm{i}`` on its outputs, which
             the authors' files lack: they stay as they are, but for ``norm3``,
             which takes the authors' final norm.
@@ -48,12 +48,14 @@ def register_official_loading(
         ValueError: While loading, if anything else is missing, left over or
             of another shape, or a table cannot be resized.
     """
+    starts = list(not_built)
     if output_norms:
-        for i in {0, 1, 2, 3}.difference(backbone.out_indices):
-            not_built += rf'|norm{i}\.'
+        unused = {0, 1, 2, 3}.difference(backbone.out_indices)
+        starts += [f'norm{i}.' for i in unused]
+    left_over = '|'.join(map(re.escape, starts)) or NOTHING
     # A partial, not a closure: backbones are pickled and deep-copied.
     backbone._register_load_state_dict_pre_hook(
-        partial(_adapt, not_built, output_norms), with_module=True
+        partial(_adapt, left_over, output_norms), with_module=True
     )
     # ImageClassifier makes this a hook of its own.
     backbone._checkpoint_filter = to_classifier
@@ -66,21 +68,18 @@ def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
     and, at times, averaged weights, ``'state_dict_ema'``. They evaluate
     those under ``'model'``.
     """
-    key = next(
-        (
-            k
-            for k in ('model', 'state_dict')
-            if isinstance(content.get(k), Mapping)
-        ),
-        None,
-    )
-    if key and 'state_dict_ema' in content:
+    keys = [
+        key
+        for key in ('model', 'state_dict')
+        if isinstance(content.get(key), Mapping)
+    ]
+    if keys and 'state_dict_ema' in content:
         print_log(
-            f"The checkpoint has averaged weights too, 'state_dict_ema'; "
-            f'those under {key!r} are loaded, as the authors do.',
+            "The checkpoint has averaged weights too, 'state_dict_ema'; those "
+            f'under {keys[0]!r} are loaded, as the authors do.',
             logger='current',
         )
-    weights = content[key] if key else content
+    weights = content[keys[0]] if keys else content
     return {
         name.removeprefix('module.'): value
         for name, value in weights.items()
@@ -106,7 +105,7 @@ def to_classifier(state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
 
 
 def _adapt(
-    not_built: str,
+    may_be_left_over: str,
     output_norms: bool,
     backbone: nn.Module,
     state_dict: dict[str, Any],
@@ -118,8 +117,8 @@ def _adapt(
     share = _share(state_dict, prefix)
     given = _translate(share, own if output_norms else {})
     given, resized = fit_tables(given, own)
-    may_be_missing = r'norm\d\.' if output_norms else r'(?!)'
-    check_fit(backbone, given, may_be_missing, not_built)
+    may_be_missing = r'norm\d\.' if output_norms else NOTHING
+    check_fit(backbone, given, may_be_missing, may_be_left_over)
     taken = {name: given[name] for name in own if name in given}
     print_log(
         f'{type(backbone).__name__}: loaded {len(taken)} of {len(own)} '
