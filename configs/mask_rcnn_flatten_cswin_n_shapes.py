@@ -4,5 +4,12 @@ _base_ = './mask_rcnn_ivit_n_shapes.py'
 custom_imports = dict(imports=['ivit'], allow_failed_imports=False)
 
 model = dict(
-    backbone=dict(_delete_=True, type='FLattenCSwin', arch='n', img_size=128),
+    backbone=dict(
+        _delete_=True,
+        type='FLattenCSwin',
+        arch='n',
+        img_size=128,
+        split_sizes=(1, 2, 4, 4),
+    ),
+    neck=dict(in_channels=[32, 64, 128, 128]),
 )

@@ -5,4 +5,5 @@ custom_imports = dict(imports=['ivit'], allow_failed_imports=False)
 
 model = dict(
     backbone=dict(_delete_=True, type='FLattenPVTv2', arch='n', img_size=128),
+    neck=dict(in_channels=[32, 64, 96, 128]),
 )

@@ -1,16 +1,22 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Every shipped config builds, trains a step and predicts."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS
 from mmengine.structures import InstanceData, PixelData
+from mmengine.utils import import_modules_from_strings
 
 CONFIGS = sorted(Path(__file__).parents[2].glob('configs/*.py'))
 NAMES = [path.stem for path in CONFIGS]
+SWIN = [f'flatten_{kind}_{a}' for kind in ('swin', 'cswin') for a in 'tsb']
+PVT = [
+    *(f'flatten_pvt_{arch}' for arch in 'tsmb'),
+    *(f'flatten_pvt_v2_b{i}' for i in range(5)),
+]
 EXPECTED = {
     *(f'mask_rcnn_ivit_{arch}_coco' for arch in 'tsb'),
     'mask_rcnn_ivit_s_3x_coco',
@@ -22,6 +28,16 @@ EXPECTED = {
     'retinanet_ivit_n_shapes',
     'upernet_ivit_n_shapes',
     'sem_fpn_ivit_n_shapes',
+    *(f'mask_rcnn_{backbone}_coco' for backbone in SWIN + PVT),
+    'mask_rcnn_flatten_swin_t_3x_coco',
+    *(f'cascade_mask_rcnn_flatten_swin_{arch}_3x_coco' for arch in 'ts'),
+    *(f'retinanet_{backbone}_coco' for backbone in PVT),
+    *(f'upernet_{backbone}_ade20k' for backbone in SWIN),
+    *(f'sem_fpn_{backbone}_ade20k' for backbone in PVT),
+    *(
+        f'mask_rcnn_flatten_{family}_n_shapes'
+        for family in ('swin', 'pvt', 'pvt_v2', 'cswin')
+    ),
 }
 HEADS = {
     'mask_rcnn': 'MaskRCNN',
@@ -30,16 +46,36 @@ HEADS = {
     'upernet': 'EncoderDecoder',
     'sem_fpn': 'EncoderDecoder',
 }
+BACKBONES = {
+    'ivit': 'IViT',
+    'flatten_swin': 'FLattenSwin',
+    'flatten_cswin': 'FLattenCSwin',
+    'flatten_pvt': 'FLattenPVT',
+    'flatten_pvt_v2': 'FLattenPVTv2',
+}
+NAME = re.compile(
+    rf'({"|".join(HEADS)})_({"|".join(BACKBONES)})_([a-z]\d?)(_3x)?_'
+    r'(coco|ade20k|shapes)'
+)
 SIZE = (70, 102)
 
 
-@pytest.fixture(params=CONFIGS, ids=NAMES)
-def cfg(request, tmp_path, monkeypatch):
-    # From a folder that is not the repository's.
-    monkeypatch.chdir(tmp_path)
-    cfg = Config.fromfile(str(request.param))
-    init_default_scope(cfg.default_scope)
-    return cfg
+@pytest.fixture
+def cfg(request, load):
+    return load(request.param)
+
+
+def one_of_each(names):
+    """The names; all but one of each head, family and data set are slow."""
+    seen = set()
+    for name in names:
+        head, family, _, _, data = NAME.fullmatch(name).groups()
+        marks = [pytest.mark.slow] if (head, family, data) in seen else []
+        seen.add((head, family, data))
+        yield pytest.param(name, marks=marks)
+
+
+every = pytest.mark.parametrize('cfg', NAMES, indirect=True)
 
 
 def data_of(cfg):
@@ -81,10 +117,10 @@ def data_of(cfg):
 
 def shrink(cfg):
     """Fewer blocks and regions, small crops: the wiring is tested."""
-    from ivit.backbones import IViT
-
-    arch = IViT.arch_settings[cfg.model.backbone.arch]
-    cfg.model.backbone.arch = dict(arch, depths=(1, 1, 1, 1))
+    import_modules_from_strings(**cfg.custom_imports)
+    backbone = cfg.model.backbone
+    arch = MODELS.get(backbone.type).arch_settings[backbone.arch]
+    backbone.arch = dict(arch, depths=(1, 1, 1, 1))
     if cfg.default_scope == 'mmseg':
         cfg.model.data_preprocessor.size = SIZE
     elif 'roi_head' in cfg.model:
@@ -98,6 +134,7 @@ def test_all_are_there():
     assert set(NAMES) == EXPECTED
 
 
+@pytest.mark.parametrize('cfg', one_of_each(reversed(NAMES)), indirect=True)
 def test_builds_trains_and_predicts(cfg):
     shrink(cfg)
     model = MODELS.build(cfg.model)
@@ -118,12 +155,12 @@ def test_builds_trains_and_predicts(cfg):
         assert results[0].pred_instances.bboxes.shape[1] == 4
 
 
+@every
 def test_is_what_its_name_says(cfg, request):
     name = request.node.callspec.id
-    head, _, rest = name.partition('_ivit_')
-    arch, *schedule, data = rest.split('_')
+    head, family, arch, schedule, data = NAME.fullmatch(name).groups()
     assert cfg.model.type == HEADS[head]
-    assert cfg.model.backbone.type == 'IViT'
+    assert cfg.model.backbone.type == BACKBONES[family]
     assert cfg.model.backbone.arch == arch
     assert cfg.custom_imports == dict(
         imports=['ivit'], allow_failed_imports=False
@@ -147,6 +184,7 @@ def test_is_what_its_name_says(cfg, request):
     assert cfg.tta_model
 
 
+@every
 def test_every_metric_is_for_what_the_model_predicts(cfg):
     metric = cfg.test_evaluator.get('metric')
     if cfg.default_scope == 'mmseg':

@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS
 from torch import nn
+
+from ivit.backbones import FLattenSwin
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 EPOCHS, STEPS = 'max_epochs', 'max_iters'
@@ -28,15 +29,22 @@ SWIN_1X = dict(
     length=(EPOCHS, 12),
     decay=dict(type='MultiStepLR', milestones=[8, 11], gamma=0.1, begin=0),
     images=2,
+    pipelines='mask_rcnn_ivit_t_coco',
 )
+SWIN_MS_1X = dict(SWIN_1X, pipelines='mask_rcnn_ivit_s_3x_coco')
 SWIN_3X = dict(
-    SWIN_1X,
+    SWIN_MS_1X,
     length=(EPOCHS, 36),
     decay=dict(type='MultiStepLR', milestones=[27, 33], gamma=0.1, begin=0),
 )
 PVT_RETINANET = dict(
-    SWIN_1X, weight_decay=1e-4, norm_decay=1e-4, warm_up=(500, 1e-3)
+    SWIN_1X,
+    weight_decay=1e-4,
+    norm_decay=1e-4,
+    warm_up=(500, 1e-3),
+    pipelines='retinanet_ivit_t_coco',
 )
+PVT_MASK_RCNN = dict(PVT_RETINANET, lr=2e-4, pipelines='mask_rcnn_ivit_t_coco')
 SWIN_UPERNET = dict(
     lr=6e-5,
     weight_decay=0.01,
@@ -45,6 +53,7 @@ SWIN_UPERNET = dict(
     length=(STEPS, 160000),
     decay=dict(type='PolyLR', power=1.0, eta_min=0.0, begin=1500),
     images=2,
+    pipelines='upernet_ivit_t_ade20k',
 )
 POOLFORMER_FPN = dict(
     lr=2e-4,
@@ -54,7 +63,13 @@ POOLFORMER_FPN = dict(
     length=(STEPS, 40000),
     decay=dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0),
     images=4,
+    pipelines='sem_fpn_ivit_t_ade20k',
 )
+SWIN = [f'flatten_{kind}_{a}' for kind in ('swin', 'cswin') for a in 'tsb']
+PVT = [
+    *(f'flatten_pvt_{arch}' for arch in 'tsmb'),
+    *(f'flatten_pvt_v2_b{i}' for i in range(5)),
+]
 RECIPES = {
     **{f'mask_rcnn_ivit_{arch}_coco': SWIN_1X for arch in 'tsb'},
     'mask_rcnn_ivit_s_3x_coco': SWIN_3X,
@@ -62,15 +77,64 @@ RECIPES = {
     **{f'retinanet_ivit_{arch}_coco': PVT_RETINANET for arch in 'ts'},
     **{f'upernet_ivit_{arch}_ade20k': SWIN_UPERNET for arch in 'tsb'},
     **{f'sem_fpn_ivit_{arch}_ade20k': POOLFORMER_FPN for arch in 'ts'},
+    **{f'mask_rcnn_{backbone}_coco': SWIN_MS_1X for backbone in SWIN},
+    **{f'mask_rcnn_{backbone}_coco': PVT_MASK_RCNN for backbone in PVT},
+    'mask_rcnn_flatten_swin_t_3x_coco': SWIN_3X,
+    **{f'cascade_mask_rcnn_flatten_swin_{a}_3x_coco': SWIN_3X for a in 'ts'},
+    **{f'retinanet_{backbone}_coco': PVT_RETINANET for backbone in PVT},
+    **{f'upernet_{backbone}_ade20k': SWIN_UPERNET for backbone in SWIN},
+    **{f'sem_fpn_{backbone}_ade20k': POOLFORMER_FPN for backbone in PVT},
 }
-# Without a classifier.
-BACKBONE_PARAMETERS = {'t': 9.8e6, 's': 25.2e6, 'b': 50.8e6}
+# Without a classifier, in millions; FLatten's are those of the authors' code.
+BACKBONE_PARAMETERS = {
+    'ivit_t': 9.8,
+    'ivit_s': 25.2,
+    'ivit_b': 50.8,
+    'flatten_swin_t': 28.42,
+    'flatten_swin_s': 49.74,
+    'flatten_swin_b': 87.95,
+    'flatten_cswin_t': 20.69,
+    'flatten_cswin_s': 34.94,
+    'flatten_cswin_b': 74.10,
+    'flatten_pvt_t': 11.64,
+    'flatten_pvt_s': 21.16,
+    'flatten_pvt_m': 36.73,
+    'flatten_pvt_b': 50.14,
+    'flatten_pvt_v2_b0': 3.34,
+    'flatten_pvt_v2_b1': 12.42,
+    'flatten_pvt_v2_b2': 22.04,
+    'flatten_pvt_v2_b3': 37.76,
+    'flatten_pvt_v2_b4': 51.32,
+}
+# The whole model, in millions, in the FLatten paper's tables 1 and 2.
+PAPER_PARAMETERS = {
+    'sem_fpn_flatten_pvt_t_ade20k': 16,
+    'upernet_flatten_swin_t_ade20k': 60,
+    'upernet_flatten_swin_s_ade20k': 82,
+    'mask_rcnn_flatten_pvt_t_coco': 32,
+    'mask_rcnn_flatten_swin_t_coco': 49,
+    'mask_rcnn_flatten_swin_t_3x_coco': 49,
+    'cascade_mask_rcnn_flatten_swin_t_3x_coco': 87,
+    'cascade_mask_rcnn_flatten_swin_s_3x_coco': 108,
+}
 
 
-def load(name):
-    cfg = Config.fromfile(str(CONFIGS / f'{name}.py'))
-    init_default_scope(cfg.default_scope)
-    return cfg
+def backbone_of(name):
+    """``flatten_swin_t`` of ``mask_rcnn_flatten_swin_t_3x_coco``."""
+    family = name.find('flatten_') if 'flatten' in name else name.find('ivit_')
+    return name[family:].rpartition('_')[0].removesuffix('_3x')
+
+
+def drop_path_rate(name):
+    """Swin's and PVT's where they are published, ours for iViT."""
+    backbone = backbone_of(name)
+    if 'pvt' in backbone:
+        return 0.1
+    if 'swin' in backbone and 'upernet' in name:
+        return 0.3
+    return {'t': 0.1 if 'ivit' in name else 0.2, 's': 0.2, 'b': 0.3}[
+        backbone[-1]
+    ]
 
 
 def parameters(module):
@@ -83,30 +147,31 @@ def test_every_full_size_config_has_a_recipe():
 
 
 @pytest.mark.parametrize('name', RECIPES)
-def test_optimizer(name):
-    recipe = RECIPES[name]
-    model = nn.Sequential(
-        nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.LayerNorm(4)
+def test_optimizer(name, load):
+    cfg, recipe = load(name), RECIPES[name]
+    model = nn.ModuleDict(
+        dict(backbone=FLattenSwin('n'), norm=nn.BatchNorm2d(4))
     )
-    wrapper = build_optim_wrapper(model, load(name).optim_wrapper)
-    optimizer = wrapper.optimizer
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
     assert type(optimizer) is torch.optim.AdamW
     assert optimizer.defaults['betas'] == (0.9, 0.999)
+    assert {group['lr'] for group in optimizer.param_groups} == {recipe['lr']}
     decay = {
-        id(parameter): group['weight_decay']
+        parameter: group['weight_decay']
         for group in optimizer.param_groups
         for parameter in group['params']
     }
-    assert {group['lr'] for group in optimizer.param_groups} == {recipe['lr']}
-    assert [decay[id(parameter)] for parameter in model.parameters()] == [
-        *[recipe['weight_decay']] * 2,
-        *[recipe['norm_decay']] * 4,
-    ]
-    assert 'clip_grad' not in load(name).optim_wrapper
+    for key, parameter in model.named_parameters():
+        # The focused attention's scale and positions decay, as the authors'.
+        is_free = 'norm' in key or 'relative_position_bias_table' in key
+        assert decay[parameter] == (
+            recipe['norm_decay'] if is_free else recipe['weight_decay']
+        ), key
+    assert 'clip_grad' not in cfg.optim_wrapper
 
 
 @pytest.mark.parametrize('name', RECIPES)
-def test_schedule(name):
+def test_schedule(name, load):
     cfg, recipe = load(name), RECIPES[name]
     key, length = recipe['length']
     assert cfg.train_cfg[key] == length
@@ -133,19 +198,25 @@ def test_schedule(name):
 
 
 @pytest.mark.parametrize('name', RECIPES)
-def test_full_size_model(name):
-    model = MODELS.build(load(name).model)
-    arch = name.partition('_ivit_')[2][0]
-    assert parameters(model.backbone) == pytest.approx(
-        BACKBONE_PARAMETERS[arch], rel=0.01
+def test_full_size_model(name, load):
+    cfg = load(name)
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    assert cfg.model.backbone.drop_path_rate == drop_path_rate(name)
+    assert parameters(model.backbone) / 1e6 == pytest.approx(
+        BACKBONE_PARAMETERS[backbone_of(name)], rel=0.01
     )
+    if name in PAPER_PARAMETERS:
+        assert parameters(model) / 1e6 == pytest.approx(
+            PAPER_PARAMETERS[name], abs=1
+        )
     if name.startswith('cascade'):
         # Swin-T's Cascade Mask R-CNN has 86 M, 27.5 M of them the backbone's.
         rest = parameters(model) - parameters(model.backbone)
         assert rest == pytest.approx(86e6 - 27.5e6, rel=0.01)
 
 
-def test_cascade_heads():
+def test_cascade_heads(load):
     cfg = load('cascade_mask_rcnn_ivit_s_3x_coco')
     heads = cfg.model.roi_head.bbox_head
     assert [head.bbox_coder.target_stds for head in heads] == [
@@ -172,7 +243,7 @@ def test_cascade_heads():
 @pytest.mark.parametrize(
     'name', sorted(path.stem for path in CONFIGS.glob('*.py'))
 )
-def test_pipelines_build(name):
+def test_pipelines_build(name, load):
     cfg = load(name)
     for part in ('train', 'val', 'test'):
         Compose(cfg[f'{part}_dataloader'].dataset.pipeline)
@@ -207,7 +278,21 @@ def example(tmp_path):
 
 
 @pytest.mark.parametrize('name', RECIPES)
-def test_pipelines_run(name, example):
+def test_pipelines_are_the_recipe_s(name, load):
+    cfg, same = load(name), load(RECIPES[name]['pipelines'])
+    for part in ('train', 'val', 'test'):
+        loader, expected = (
+            cfg[f'{part}_dataloader'],
+            same[f'{part}_dataloader'],
+        )
+        assert loader.dataset == expected.dataset
+    assert cfg.tta_pipeline == same.tta_pipeline
+
+
+@pytest.mark.parametrize(
+    'name', sorted({recipe['pipelines'] for recipe in RECIPES.values()})
+)
+def test_pipelines_run(name, example, load):
     cfg = load(name)
     np.random.seed(0)
     train, val, test = (
@@ -237,7 +322,7 @@ def test_pipelines_run(name, example):
     assert scales == (12 if 'ade20k' in name else 6)
 
 
-def test_3x_scales():
+def test_multi_scale_crops(load):
     def is_scales(step):
         return step['type'] == 'RandomChoiceResize'
 
