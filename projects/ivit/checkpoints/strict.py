@@ -74,9 +74,9 @@ def check_fit(
     if found:
         family = describe(given)
         raise ValueError(
-            f'The checkpoint does not fit this {type(backbone).__name__}: of '
-            f'its {len(own)} tensors {"; ".join(found)}. '
-            + (f'These are the names of {family}. ' if family else '')
+            f'The checkpoint does not fit this {type(backbone).__name__}'
+            + (f', it has the names of {family}' if family else '')
+            + f': of {len(own)} tensors {"; ".join(found)}. '
             + (WRONG_PLACE if not given else WRONG_OPTIONS)
             + ' Nothing was loaded.'
         )
