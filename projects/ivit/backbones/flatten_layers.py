@@ -153,10 +153,19 @@ class Mlp(nn.Module):
         hidden: Channels between the layers.
         conv: Whether a 3 x 3 depthwise convolution stands before the GELU,
             as in PVTv2.
+
+    Raises:
+        ValueError: If ``hidden`` is below 1.
     """
 
     def __init__(self, dim: int, hidden: int, conv: bool = False) -> None:
         super().__init__()
+        if hidden < 1:
+            raise ValueError(
+                f'The MLP of {dim} channels would have {hidden} hidden ones; '
+                f'mlp_ratio must be at least 1 / {dim}, and is 4 in the '
+                'published models.'
+            )
         self.fc1 = PointwiseLinear(dim, hidden)
         self.dwconv = DWConv(hidden) if conv else None
         self.act = nn.GELU()

@@ -42,6 +42,9 @@ class WindowAttention(nn.Module):
         num_heads: Number of heads; divides ``dim``.
         window: Height and width of a window.
         shift: Rows and columns by which windows are shifted.
+
+    Raises:
+        ValueError: If ``num_heads`` does not divide ``dim``.
     """
 
     def __init__(
@@ -52,6 +55,11 @@ class WindowAttention(nn.Module):
         shift: tuple[int, int],
     ) -> None:
         super().__init__()
+        if dim % num_heads:
+            raise ValueError(
+                f'num_heads={num_heads} does not divide dim={dim}; choose a '
+                'number of heads that does.'
+            )
         self.num_heads = num_heads
         self.window = window
         self.shift = shift
