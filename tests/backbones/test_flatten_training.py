@@ -1,0 +1,445 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Training, precision, saving and arguments of every FLatten family."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from flatten_cases import (
+    FAMILIES,
+    NANO,
+    PYRAMIDS,
+    SIZES,
+    TINY,
+    TYPES,
+    WINDOWED,
+    family_of,
+    images,
+    map_shapes,
+    tiny,
+)
+from mmcv.cnn.bricks import DropPath
+from mmengine.registry import MODELS
+from mmengine.runner import load_checkpoint
+from torch.nn.functional import layer_norm
+
+DEPTHS = SIZES['depths']
+LAST = sum(DEPTHS) + 1
+
+
+def nano(family, **kwargs):
+    """A small model with initial weights."""
+    torch.manual_seed(0)
+    model = family_of(family)(**{**NANO[family], **kwargs})
+    model.init_weights()
+    return model
+
+
+def backward(model, x):
+    """Gradients by name, of something that all maps go into."""
+    model.zero_grad()
+    sum((out**3).mean() for out in model(x)).float().backward()
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    'out_indices', [(0, 1, 2, 3), (0,), (1, 2, 3), (3,), (0, 2)]
+)
+@pytest.mark.parametrize('family', FAMILIES)
+def test_every_parameter_gets_a_gradient(family, out_indices):
+    model = nano(family, out_indices=out_indices)
+    x = images(128, 96).float()
+    for name, grad in backward(model, x).items():
+        assert grad is not None, name
+        assert grad.isfinite().all(), name
+        assert grad.abs().max() > 0, name
+    assert [out.shape for out in model(x)] == map_shapes(model, (128, 96))
+
+
+@pytest.mark.parametrize(('family', 'attn_type'), TYPES)
+def test_every_parameter_gets_a_gradient_whatever_the_attention(
+    family, attn_type
+):
+    model = tiny(family, attn_type=attn_type)
+    for name, grad in backward(model, images(70, 101)).items():
+        assert grad is not None and grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize('out_indices', [(0,), (1, 3), (2,)])
+@pytest.mark.parametrize('family', FAMILIES)
+def test_out_indices_choose_among_the_maps(family, out_indices):
+    full, model = tiny(family), tiny(family, out_indices=out_indices)
+    names = model.state_dict().keys()
+    # Nothing is built that no map needs.
+    unused = family in WINDOWED or 3 not in out_indices
+    assert (len(names) < len(full.state_dict())) == unused
+    model.load_state_dict(
+        {k: v for k, v in full.state_dict().items() if k in names}
+    )
+    x = images(50, 60)
+    with torch.no_grad():
+        maps, outs = full(x), model(x)
+    for i, out in zip(out_indices, outs, strict=True):
+        assert torch.equal(out, maps[i])
+
+
+@pytest.mark.parametrize('family', WINDOWED)
+def test_output_norms(family):
+    model, raw = tiny(family), tiny(family, norm_outputs=False)
+    state = model.state_dict()
+    raw.load_state_dict({k: state[k] for k in raw.state_dict()})
+    assert len(state) - len(raw.state_dict()) == 8
+    x = images(50, 60)
+    with torch.no_grad():
+        for i, (out, want) in enumerate(zip(model(x), raw(x), strict=True)):
+            want = layer_norm(
+                want.permute(0, 2, 3, 1),
+                want.shape[1:2],
+                state[f'norm{i}.weight'],
+                state[f'norm{i}.bias'],
+            )
+            torch.testing.assert_close(out, want.permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize('frozen_stages', [-1, 0, 1, 2, 3, 4])
+@pytest.mark.parametrize('family', FAMILIES)
+def test_frozen_stages(family, frozen_stages):
+    kwargs = dict(norm_outputs=False) if family in WINDOWED else {}
+    model = tiny(
+        family, frozen_stages=frozen_stages, drop_path_rate=0.9, **kwargs
+    )
+    x = images(64, 64)
+    # Frozen from the start, as DDP and optimizers look before train() is
+    # called, and set again by it.
+    for again in (False, True):
+        if again:
+            model.requires_grad_(True)
+            model.eval()
+        assert model.train() is model
+        for name, parameter in model.named_parameters():
+            depth, _ = model.get_layer_depth(name)
+            frozen = depth <= sum(DEPTHS[: max(frozen_stages, 0)])
+            if name.startswith(f'layers.{frozen_stages - 1}.downsample.'):
+                frozen = True  # Swin's belongs to the stage before it
+            frozen = frozen and frozen_stages >= 0
+            assert parameter.requires_grad != frozen, name
+            module = model.get_submodule(name.rpartition('.')[0])
+            assert name.startswith('pos_embed') or module.training != frozen
+    outs, others = model(x), model(x)
+    for i, (out, other) in enumerate(zip(outs, others, strict=True)):
+        assert out.requires_grad == (i >= frozen_stages)
+        # Nothing is dropped in a frozen stage.
+        assert i >= frozen_stages or torch.equal(out, other)
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_frozen_before_train_is_called(family):
+    model = family_of(family)(**TINY[family], frozen_stages=4)
+    names = {n for n, p in model.named_parameters() if p.requires_grad}
+    assert all(n.startswith('norm') for n in names)
+    assert len(names) == (8 if family in WINDOWED else 0)
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_checkpointing_changes_nothing(family):
+    grads = []
+    for with_cp in (False, True):
+        model = tiny(
+            family, attn_type='LSLS', with_cp=with_cp, drop_path_rate=0.3
+        ).train()
+        torch.manual_seed(1)
+        grads.append(backward(model, images(70, 56)))
+    for name, grad in grads[0].items():
+        torch.testing.assert_close(grad, grads[1][name])
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_checkpointing_keeps_less(family):
+    def kept(model):
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: sizes.append(t.nbytes) or t, lambda t: t
+        ):
+            model(images(64, 64).float())
+        return sum(sizes)
+
+    saving, plain = nano(family, with_cp=True), nano(family)
+    assert kept(saving) < 0.5 * kept(plain)
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_drop_path_rises_linearly(family):
+    model = family_of(family)(**NANO[family], drop_path_rate=0.3)
+    rates = [m.drop_prob for m in model.modules() if isinstance(m, DropPath)]
+    blocks = sum(model.arch['depths'])
+    assert rates == pytest.approx(
+        [0.3 * i / (blocks - 1) for i in range(blocks)]
+    )
+
+
+@pytest.mark.parametrize('attn_type', ['LLSS', 'LLLL'])
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('family', FAMILIES)
+def test_low_precision(family, dtype, attn_type):
+    """Autocast and models of 16 bits: rounding, and nothing worse."""
+    model = nano(family, attn_type=attn_type).eval()
+    x = images(96, 70)
+    with torch.no_grad():
+        expected = copy.deepcopy(model).double()(x)
+        with torch.autocast('cpu', dtype=dtype):
+            mixed = model(x.float())
+        pure = copy.deepcopy(model).to(dtype)(x.to(dtype))
+    for outs in (mixed, pure):
+        for out, exact in zip(outs, expected, strict=True):
+            error = (out.double() - exact).square().mean().sqrt()
+            assert error / exact.std() < 2 * torch.finfo(dtype).eps
+    assert all(out.dtype == dtype for out in pure)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('family', FAMILIES)
+def test_autocast_gradients(family, dtype):
+    model = nano(family)
+    x = images(96, 70).float()
+    expected = backward(copy.deepcopy(model), x)
+    with torch.autocast('cpu', dtype=dtype):
+        grads = backward(model, x)
+    for name, grad in grads.items():
+        assert grad.isfinite().all(), name
+    flat, want = (
+        torch.cat([g.flatten() for g in found.values()])
+        for found in (grads, expected)
+    )
+    assert (flat - want).norm() < 8 * torch.finfo(dtype).eps * want.norm()
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_a_few_steps_of_bfloat16_autocast_learn(family):
+    model = nano(family, drop_path_rate=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-5)
+    x, losses = images(64, 64, batch=4).float(), []
+    target = torch.arange(4) / 2
+    for _ in range(8):
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            means = model(x)[-1].float()[:, 0].mean((1, 2))
+        loss = (means - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert all(p.isfinite().all() for p in model.parameters())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_save_copy_and_pickle(family, tmp_path):
+    model = tiny(family, with_cp=True)
+    x = images(64, 50)
+    with torch.no_grad():
+        expected = model(x)  # and tables are kept for this size
+    path = tmp_path / 'weights.pth'
+    torch.save(model.state_dict(), path)
+    loaded = family_of(family)(**TINY[family]).double().eval()
+    load_checkpoint(loaded, str(path))
+    for other in (
+        loaded,
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+    ):
+        with torch.no_grad():
+            for out, want in zip(other(x), expected, strict=True):
+                assert torch.equal(out, want)
+
+
+@pytest.mark.parametrize('scope', ['mmengine', 'mmdet', 'mmseg', 'mmpretrain'])
+@pytest.mark.parametrize('family', FAMILIES)
+def test_registered_once_for_all_scopes(family, scope):
+    registry = MODELS
+    if scope != 'mmengine':
+        registry = pytest.importorskip(f'{scope}.registry').MODELS
+    model = registry.build(dict(type=family, **NANO[family]))
+    assert type(model) is family_of(family)
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_default_windows_at_all_sizes(family):
+    """Nothing but the size is needed at the published ones."""
+    for img_size in (224, 384):
+        with torch.device('meta'):
+            model = family_of(family)('n', img_size=img_size)
+            outs = model(torch.empty(1, 3, img_size, img_size))
+        size = (img_size, img_size)
+        assert [o.shape for o in outs] == map_shapes(model, size, batch=1)
+
+
+LAYERS = {
+    'FLattenSwin': {
+        'patch_embed.proj.weight': 0,
+        'patch_embed.norm.bias': 0,
+        'layers.0.blocks.0.attn.scale': 1,
+        'layers.0.downsample.reduction.weight': 2,
+        'layers.1.blocks.1.norm1.weight': 3,
+        'layers.2.blocks.0.attn.relative_position_bias_table': 4,
+        'layers.2.downsample.norm.weight': 6,
+        'layers.3.blocks.0.mlp.fc1.weight': 6,
+        'norm0.weight': LAST,
+        'norm3.bias': LAST,
+    },
+    'FLattenPVT': {
+        'patch_embed1.proj.weight': 0,
+        'pos_embed1': 0,
+        'block1.0.attn.positional_encoding': 1,
+        'pos_embed2': 2,
+        'patch_embed2.norm.weight': 2,
+        'block2.1.norm1.weight': 3,
+        'patch_embed4.proj.bias': 6,
+        'block4.0.mlp.fc2.weight': 6,
+    },
+    'FLattenPVTv2': {
+        'patch_embed1.proj.weight': 0,
+        'block1.0.attn.dwc.weight': 1,
+        'norm1.weight': 1,  # before the second stage, with what it follows
+        'patch_embed2.norm.weight': 2,
+        'block3.1.mlp.dwconv.dwconv.weight': 5,
+        'norm3.bias': 5,
+        'norm4.bias': 6,
+    },
+    'FLattenCSwin': {
+        'stage1_conv_embed.0.weight': 0,
+        'stage1_conv_embed.2.bias': 0,
+        'stage1.0.attns.0.scale': 1,
+        'merge1.conv.weight': 2,
+        'stage2.1.qkv.weight': 3,
+        'stage3.0.attns.1.get_v.weight': 4,
+        'merge3.norm.weight': 6,
+        'stage4.0.norm2.bias': 6,
+        'norm3.weight': LAST,
+    },
+}
+
+
+@pytest.mark.parametrize('prefix', ['', 'backbone.'])
+@pytest.mark.parametrize('family', FAMILIES)
+def test_layer_depths(family, prefix):
+    model = tiny(family)
+    names = dict(model.named_parameters())
+    for name, depth in LAYERS[family].items():
+        assert name in names
+        found = model.get_layer_depth(prefix + name, prefix)
+        assert found == (depth, LAST + 1), name
+    depths = {model.get_layer_depth(prefix + n, prefix)[0] for n in names}
+    # Of the PVTs nothing comes after the blocks.
+    assert depths == set(range(LAST + (family in WINDOWED)))
+    outside = model.get_layer_depth('bbox_head.fc.bias', prefix)
+    assert outside == (LAST, LAST + 1)
+
+
+@pytest.mark.parametrize('in_channels', [1, 4])
+@pytest.mark.parametrize('family', FAMILIES)
+def test_in_channels(family, in_channels):
+    model = tiny(family, in_channels=in_channels)
+    outs = model(images(40, 60, channels=in_channels))
+    assert [out.shape for out in outs] == map_shapes(model, (40, 60))
+    with pytest.raises(ValueError, match=rf'\(B, {in_channels}, H, W\)'):
+        model(images(40, 60))
+
+
+@pytest.mark.parametrize(
+    'shape', [(1, 1, 32, 32), (1, 4, 32, 32), (3, 32, 32), (1, 2, 3, 32, 32)]
+)
+@pytest.mark.parametrize('family', FAMILIES)
+def test_bad_input(family, shape):
+    model = tiny(family)
+    with pytest.raises(ValueError, match=r'must be \(B, 3, H, W\)') as caught:
+        model(torch.zeros(shape))
+    assert str(shape) in str(caught.value)
+
+
+BAD = [
+    (dict(arch='xl'), "arch='xl' is unknown; .*'n'"),
+    (dict(arch=['t']), r"arch=\['t'\] must be a name or a dict"),
+    (dict(arch=dict(dims=(8,) * 4)), r"{'dims': .* with exactly the keys"),
+    (dict(attn_type='LLXS'), "attn_type='LLXS'"),
+    (dict(attn_type='LLS'), "attn_type='LLS'"),
+    (dict(attn_type='LLLSS'), "attn_type='LLLSS'"),
+    (dict(attn_type='llss'), "attn_type='llss'"),
+    (dict(attn_type='LLMS'), "attn_type='LLMS'"),
+    (dict(attn_type='LLSS2'), "attn_type='LLSS2'"),
+    (
+        dict(attn_type=('L', 'L', 'S', 'S')),
+        r"attn_type=\('L', 'L', 'S', 'S'\)",
+    ),
+    (dict(attn_type=None), 'attn_type=None'),
+    (dict(img_size=100), 'img_size=100 must be a positive multiple of 32'),
+    (dict(img_size=0), 'img_size=0 '),
+    (dict(img_size=96.0), 'img_size=96.0 '),
+    (dict(img_size=(96, 96)), r'img_size=\(96, 96\) '),
+    (dict(window_size=7), 'window_size=7 '),
+    (dict(window_size=0), 'window_size=0 '),
+    (dict(window_size=16), 'img_size=96 leaves a window .*window_size=16'),
+    (dict(in_channels=0), 'in_channels=0'),
+    (dict(out_indices=()), r'out_indices=\(\)'),
+    (dict(out_indices=(0, 4)), r'out_indices=\(0, 4\)'),
+    (dict(out_indices=(2, 0)), r'out_indices=\(2, 0\) .* rising order'),
+    (dict(out_indices=3), 'out_indices=3'),
+    (dict(frozen_stages=5), 'frozen_stages=5'),
+    (dict(frozen_stages=-2), 'frozen_stages=-2'),
+    (dict(out_indices=(1,), frozen_stages=3), 'frozen_stages=3'),
+    (dict(drop_path_rate=1.0), 'drop_path_rate=1.0'),
+    (dict(drop_path_rate=-0.1), 'drop_path_rate=-0.1'),
+    (dict(focusing_factor=0.5), 'focusing_factor=0.5'),
+    (dict(focusing_factor=float('nan')), 'focusing_factor=nan'),
+    (dict(kernel_size=4), 'kernel_size=4'),
+    (dict(kernel_size=0), 'kernel_size=0'),
+]
+BAD_ARCH = [
+    (dict(dims=8), r"'dims'\]=8 must be four integers"),
+    (dict(depths=(1, 1, 1)), r"'depths'\]=\(1, 1, 1\) must be four"),
+    (dict(depths=(1, 0, 1, 1)), r'\(1, 0, 1, 1\) .* at least 1'),
+    (dict(width=3), "'width'"),
+    (dict(num_heads=(2, 2, 2, 3)), 'num_heads=3 .*dim=32'),
+]
+BAD_OF_WINDOWED = [
+    (dict(attn_type='LLMS9'), "attn_type='LLMS9' asks for 9 .* stage of 2"),
+    (dict(mlp_ratio=-1), 'would have -8 hidden'),
+    (dict(mlp_ratio=0), '8 channels would have 0 hidden .*mlp_ratio must'),
+]
+BAD_OF_SWIN = [
+    (dict(softmax_window=0), 'softmax_window=0'),
+    (dict(softmax_window=3.0), 'softmax_window=3.0'),
+    (dict(softmax_window=5), 'img_size=96 .*softmax_window=5'),
+]
+BAD_OF_CSWIN = [
+    (dict(split_sizes=7), 'split_sizes=7'),
+    (dict(split_sizes=(1, 2, 7)), r'split_sizes=\(1, 2, 7\)'),
+    (dict(split_sizes=(3, 3, 0, 3)), r'split_sizes=\(3, 3, 0, 3\)'),
+    (dict(split_sizes=(3, 3, 4, 3)), r'img_size=96 .*split_sizes\[2\]=4'),
+]
+
+
+@pytest.mark.parametrize(
+    ('family', 'kwargs', 'message'),
+    [(family, *bad) for family in FAMILIES for bad in BAD]
+    + [(family, *bad) for family in WINDOWED for bad in BAD_OF_WINDOWED]
+    + [
+        (family, dict(attn_type='LLMS1'), "attn_type='LLMS1'")
+        for family in PYRAMIDS
+    ]
+    + [('FLattenSwin', *bad) for bad in BAD_OF_SWIN]
+    + [('FLattenCSwin', *bad) for bad in BAD_OF_CSWIN],
+)
+def test_bad_arguments(family, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        family_of(family)(**{**TINY[family], **kwargs})
+
+
+@pytest.mark.parametrize(('change', 'message'), BAD_ARCH)
+@pytest.mark.parametrize('attn_type', ['LLLL', 'SSSS'])
+@pytest.mark.parametrize('family', FAMILIES)
+def test_bad_arch(family, attn_type, change, message):
+    arch = {**TINY[family]['arch'], **change}
+    with pytest.raises(ValueError, match=message):
+        family_of(family)(
+            **{**TINY[family], 'arch': arch, 'attn_type': attn_type}
+        )
