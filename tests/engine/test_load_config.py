@@ -69,3 +69,12 @@ def test_custom_imports(refused, tmp_path, monkeypatch):
     assert 'custom_imports of mine.py' in told
     assert 'needs_more' in told
     assert "No module named 'no_such_module'" in told
+
+
+def test_no_custom_imports(tmp_path):
+    """A config of mmpretrain's, say, needs nothing of ours."""
+    path = tmp_path / 'theirs.py'
+    path.write_text("model = dict(type='ImageClassifier')\n")
+    args = dict(cfg_options=None, launcher='none', work_dir=None)
+    cfg = load_config(Namespace(config=str(path), local_rank=0, **args))
+    assert cfg.model.type == 'ImageClassifier'

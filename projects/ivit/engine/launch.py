@@ -16,6 +16,8 @@ from .checkpoint_check import CheckpointCheck
 from .distributed import prepare_cpu_launch
 from .errors import CUSTOM_IMPORTS, UsageError
 
+NO_IMPORTS = dict(imports=None)
+
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that every OpenMMLab tool has."""
@@ -78,7 +80,9 @@ def _read(path: str) -> Config:
             f'{type(error).__name__}: {text}'
         ) from error
     try:
-        import_modules_from_strings(**(cfg.get('custom_imports') or {}))
+        import_modules_from_strings(
+            **(cfg.get('custom_imports') or NO_IMPORTS)
+        )
     except ImportError as error:
         raise UsageError(
             f'custom_imports of {path}: {error} '
