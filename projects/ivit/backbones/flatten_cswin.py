@@ -22,6 +22,7 @@ from .flatten_cswin_blocks import (
 )
 from .flatten_layers import (
     FOCUSED,
+    INIT_CFG,
     block_kinds,
     focused_windows,
     to_maps,
@@ -118,11 +119,6 @@ class FLattenCSwin(PyramidBackbone):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        if init_cfg is None:
-            init_cfg = [
-                dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
-                dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
-            ]
         super().__init__(
             arch,
             in_channels,
@@ -130,7 +126,7 @@ class FLattenCSwin(PyramidBackbone):
             drop_path_rate,
             frozen_stages,
             with_cp,
-            init_cfg,
+            INIT_CFG if init_cfg is None else init_cfg,
         )
         dims, num_heads = self.arch['dims'], self.arch['num_heads']
         kinds = block_kinds(attn_type, self.arch['depths'], mixed=True)

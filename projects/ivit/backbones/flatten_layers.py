@@ -8,12 +8,17 @@ file of its own; names of modules are those of the authors' checkpoints.
 import re
 
 import torch.nn.functional as F
+from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
 from ..attention import PointwiseLinear, depthwise_conv
 
 STRIDES = (4, 8, 16, 32)
 FOCUSED, SOFTMAX = 'L', 'S'
+INIT_CFG = (
+    dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
+    dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
+)
 
 
 def block_kinds(
@@ -190,6 +195,40 @@ class DWConv(nn.Module):
         """``(B, N, C)``, row-major over the map, to the same shape."""
         conv = self.dwconv
         return depthwise_conv(x, hw_shape, conv.weight, conv.bias)
+
+
+class Block(nn.Module):
+    """Attention and MLP, each with a norm before and a residual.
+
+    Args:
+        dim: Channels C of the tokens.
+        attn: The attention, a module of tokens and the size of their map.
+        mlp_ratio: Hidden width of the MLP over C.
+        drop_path: Probability of dropping a branch for a sample.
+        eps: Of the norms.
+        conv_mlp: Whether the MLP has a depthwise convolution, as in PVTv2.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        attn: nn.Module,
+        mlp_ratio: float,
+        drop_path: float,
+        eps: float = 1e-5,
+        conv_mlp: bool = False,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
+        self.attn = attn
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), conv_mlp)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """``(B, N, C)``, row-major over the map, to the same shape."""
+        x = x + self.drop_path(self.attn(self.norm1(x), hw_shape))
+        return x + self.drop_path(self.mlp(self.norm2(x), hw_shape))
 
 
 def to_maps(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn.bricks import DropPath
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -24,7 +23,8 @@ from ..checkpoints import register_official_loading
 from .base import PyramidBackbone
 from .flatten_layers import (
     FOCUSED,
-    Mlp,
+    INIT_CFG,
+    Block,
     PatchEmbed,
     block_kinds,
     focused_windows,
@@ -85,38 +85,6 @@ class SpatialReductionAttention(nn.Module):
         )
         out = F.scaled_dot_product_attention(query, key, value)
         return self.proj(out.transpose(1, 2).flatten(2))
-
-
-class PVTBlock(nn.Module):
-    """Attention and MLP, each with a norm before and a residual.
-
-    Args:
-        dim: Channels C of the tokens.
-        attn: The attention, a module of tokens and the size of their map.
-        mlp_ratio: Hidden width of the MLP over C.
-        conv_mlp: Whether the MLP has a depthwise convolution, as in PVTv2.
-        drop_path: Probability of dropping a branch for a sample.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        attn: nn.Module,
-        mlp_ratio: int,
-        conv_mlp: bool,
-        drop_path: float,
-    ) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = attn
-        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = Mlp(dim, dim * mlp_ratio, conv_mlp)
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        """``(B, N, C)``, row-major over the map, to the same shape."""
-        x = x + self.drop_path(self.attn(self.norm1(x), hw_shape))
-        return x + self.drop_path(self.mlp(self.norm2(x), hw_shape))
 
 
 @MODELS.register_module()
@@ -192,11 +160,6 @@ class FLattenPVT(PyramidBackbone):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        if init_cfg is None:
-            init_cfg = [
-                dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
-                dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
-            ]
         super().__init__(
             arch,
             in_channels,
@@ -204,7 +167,7 @@ class FLattenPVT(PyramidBackbone):
             drop_path_rate,
             frozen_stages,
             with_cp,
-            init_cfg,
+            INIT_CFG if init_cfg is None else init_cfg,
         )
         dims = self.arch['dims']
         kinds = block_kinds(attn_type, self.arch['depths'], mixed=False)
@@ -234,12 +197,13 @@ class FLattenPVT(PyramidBackbone):
                         dims[i], self.arch['num_heads'][i], SR_RATIOS[i]
                     )
                 blocks.append(
-                    PVTBlock(
+                    Block(
                         dims[i],
                         attn,
                         self.arch['mlp_ratios'][i],
-                        self.conv_mlp,
                         rate,
+                        eps=1e-6,
+                        conv_mlp=self.conv_mlp,
                     )
                 )
             self.add_module(f'patch_embed{i + 1}', embed)

@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 
 import torch
-from mmcv.cnn.bricks import DropPath
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -24,7 +23,8 @@ from ..checkpoints import register_official_loading
 from .base import PyramidBackbone
 from .flatten_layers import (
     FOCUSED,
-    Mlp,
+    INIT_CFG,
+    Block,
     PatchEmbed,
     block_kinds,
     focused_windows,
@@ -110,32 +110,6 @@ def relative_position_index(window: tuple[int, int]) -> Tensor:
     return down * (2 * window[1] - 1) + right
 
 
-class SwinBlock(nn.Module):
-    """Attention and MLP, each with a norm before and a residual.
-
-    Args:
-        dim: Channels C of the tokens.
-        attn: The attention, a module of tokens and the size of their map.
-        mlp_ratio: Hidden width of the MLP over C.
-        drop_path: Probability of dropping a branch for a sample.
-    """
-
-    def __init__(
-        self, dim: int, attn: nn.Module, mlp_ratio: float, drop_path: float
-    ) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
-        self.attn = attn
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio))
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-        """``(B, N, C)``, row-major over the map, to the same shape."""
-        x = x + self.drop_path(self.attn(self.norm1(x), hw_shape))
-        return x + self.drop_path(self.mlp(self.norm2(x), hw_shape))
-
-
 class PatchMerging(nn.Module):
     """Four neighbours to one token of twice the width.
 
@@ -166,7 +140,7 @@ class SwinStage(nn.Module):
     """The blocks of a stage and, between stages, the merging after them."""
 
     def __init__(
-        self, blocks: list[SwinBlock], downsample: PatchMerging | None
+        self, blocks: list[Block], downsample: PatchMerging | None
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
@@ -260,11 +234,6 @@ class FLattenSwin(PyramidBackbone):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        if init_cfg is None:
-            init_cfg = [
-                dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
-                dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
-            ]
         super().__init__(
             arch,
             in_channels,
@@ -272,7 +241,7 @@ class FLattenSwin(PyramidBackbone):
             drop_path_rate,
             frozen_stages,
             with_cp,
-            init_cfg,
+            INIT_CFG if init_cfg is None else init_cfg,
         )
         dims = self.arch['dims']
         kinds = block_kinds(attn_type, self.arch['depths'], mixed=True)
@@ -304,7 +273,7 @@ class FLattenSwin(PyramidBackbone):
                         (side, side),
                         (shift, shift),
                     )
-                blocks.append(SwinBlock(dims[i], attn, mlp_ratio, rate))
+                blocks.append(Block(dims[i], attn, mlp_ratio, rate))
             downsample = (
                 PatchMerging(dims[i], dims[i + 1])
                 if i + 1 < self.num_stages
