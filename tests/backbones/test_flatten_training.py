@@ -49,12 +49,12 @@ def backward(model, x):
 @pytest.mark.parametrize('family', FAMILIES)
 def test_every_parameter_gets_a_gradient(family, out_indices):
     model = nano(family, out_indices=out_indices)
-    x = images(128, 96).float()
+    x = images(64, 96).float()
     for name, grad in backward(model, x).items():
         assert grad is not None, name
         assert grad.isfinite().all(), name
         assert grad.abs().max() > 0, name
-    assert [out.shape for out in model(x)] == map_shapes(model, (128, 96))
+    assert [out.shape for out in model(x)] == map_shapes(model, (64, 96))
 
 
 @pytest.mark.parametrize(('family', 'attn_type'), TYPES)
@@ -184,7 +184,7 @@ def test_drop_path_rises_linearly(family):
 def test_low_precision(family, dtype, attn_type):
     """Autocast and models of 16 bits: rounding, and nothing worse."""
     model = nano(family, attn_type=attn_type).eval()
-    x = images(96, 70)
+    x = images(64, 50)
     with torch.no_grad():
         expected = copy.deepcopy(model).double()(x)
         with torch.autocast('cpu', dtype=dtype):
@@ -201,7 +201,7 @@ def test_low_precision(family, dtype, attn_type):
 @pytest.mark.parametrize('family', FAMILIES)
 def test_autocast_gradients(family, dtype):
     model = nano(family)
-    x = images(96, 70).float()
+    x = images(64, 50).float()
     expected = backward(copy.deepcopy(model), x)
     with torch.autocast('cpu', dtype=dtype):
         grads = backward(model, x)
@@ -218,9 +218,9 @@ def test_autocast_gradients(family, dtype):
 def test_a_few_steps_of_bfloat16_autocast_learn(family):
     model = nano(family, drop_path_rate=0.1)
     optimizer = torch.optim.AdamW(model.parameters(), 3e-5)
-    x, losses = images(64, 64, batch=4).float(), []
-    target = torch.arange(4) / 2
-    for _ in range(8):
+    x, losses = images(32, 48).float(), []
+    target = torch.tensor([0.5, -0.5])
+    for _ in range(6):
         with torch.autocast('cpu', dtype=torch.bfloat16):
             means = model(x)[-1].float()[:, 0].mean((1, 2))
         loss = (means - target).square().mean()
