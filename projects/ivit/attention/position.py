@@ -52,7 +52,13 @@ class ResizedTable:
         """See :func:`resize_table`."""
         if tuple(grid_size) == tuple(hw_shape):
             return table
-        if torch.is_grad_enabled() or table.is_inference():
+        if (
+            torch.is_grad_enabled()
+            or table.is_inference()
+            # A graph resizes for itself; its tensors have no address.
+            or torch.compiler.is_compiling()
+            or torch.jit.is_tracing()
+        ):
             return resize_table(table, grid_size, hw_shape)
         key = (
             tuple(grid_size),
