@@ -4,6 +4,8 @@
 CSwin is arXiv 2107.00652, FLatten arXiv 2308.00442.
 """
 
+from functools import partial
+
 import torch
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
@@ -12,7 +14,9 @@ from ..attention import (
     FocusedAttention,
     PointwiseLinear,
     depthwise_conv,
+    linear_as,
     merge_windows,
+    run_precisely,
     split_windows,
     window_attention,
 )
@@ -127,7 +131,7 @@ class CSwinBlock(nn.Module):
     def _attend(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         shares = (
             part.chunk(len(self.attns), dim=-1)
-            for part in self.qkv(x).chunk(3, dim=-1)
+            for part in linear_as(self.qkv, x).chunk(3, dim=-1)
         )
         outs = [
             attn(qkv, hw_shape)
@@ -135,11 +139,14 @@ class CSwinBlock(nn.Module):
                 self.attns, zip(*shares, strict=True), strict=True
             )
         ]
-        return self.proj(torch.cat(outs, dim=-1))
+        return linear_as(self.proj, torch.cat(outs, dim=-1))
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """``(B, N, C)``, row-major over the map, to the same shape."""
-        x = x + self.drop_path(self._attend(self.norm1(x), hw_shape))
+        attend = partial(self._attend, hw_shape=hw_shape)
+        power = getattr(self.attns[0], 'focusing_factor', 1)
+        out = run_precisely(attend, self.norm1(x), power)
+        x = x + self.drop_path(out)
         return x + self.drop_path(self.mlp(self.norm2(x), hw_shape))
 
 
