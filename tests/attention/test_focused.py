@@ -16,6 +16,8 @@ from ivit.attention import (
     FocusedLinearAttentionPVT,
     focused_linear_attention,
     focused_map,
+    linear_as,
+    run_precisely,
 )
 
 SIZES = [(7, 7), (5, 9), (1, 13), (1, 1)]
