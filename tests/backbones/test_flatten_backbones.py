@@ -165,6 +165,8 @@ def test_nothing_stays_of_another_size_or_of_other_weights(family, mode):
     # one backward pass has used not into the next.
     for _ in range(2):
         sum(out.square().sum() for out in model(x)).backward()
+        assert all(p.grad.any() for p in model.parameters())
+        model.zero_grad()
     # An update that no counter of torch sees, as averaged weights make it.
     for parameter in model.parameters():
         parameter.data.div_(1.1)
