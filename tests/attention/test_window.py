@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from ivit.attention import (
     merge_windows,
@@ -236,3 +237,22 @@ def test_masks_made_in_inference_mode_serve_training():
             out = attend(query, *given[1:3], *case, bias)
             out.sum().backward()
             torch.testing.assert_close(out, expected)
+
+
+def test_masks_without_numbers_are_not_kept():
+    """What a graph is traced with must not meet a map."""
+    x = torch.randn(1, 30, 4)
+
+    def run(x):
+        parts = [split_windows(x, (5, 6), (3, 3), (1, 1))] * 3
+        return window_attention(*parts, 2, (5, 6), (3, 3), (1, 1))
+
+    window_regions.cache_clear()
+    window_module._window_mask.cache_clear()
+    expected = run(x)
+    window_regions.cache_clear()
+    window_module._window_mask.cache_clear()
+    for _ in range(2):
+        with FakeTensorMode():
+            assert run(torch.empty(1, 30, 4)).shape == expected.shape
+    assert torch.equal(run(x), expected)

@@ -6,7 +6,8 @@ the bottom and the right, and no token attends to padding. T is the number of
 tokens of a window, nW the number of windows of a map.
 """
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,22 @@ from torch import Tensor
 
 # Masks are small next to the maps; a few sizes are in use at a time.
 CACHED_SIZES = 32
+
+
+def _cached(
+    function: Callable[..., Tensor | None],
+) -> Callable[..., Tensor | None]:
+    """Keep what ``function`` returns, but nothing that is not there."""
+    kept = lru_cache(maxsize=CACHED_SIZES)(function)
+
+    @wraps(function)
+    def call(*args: object, **kwargs: object) -> Tensor | None:
+        # Under a mode such as FakeTensorMode tensors have no numbers.
+        real = type(torch.empty(0)) is Tensor
+        return (kept if real else function)(*args, **kwargs)
+
+    call.cache_info, call.cache_clear = kept.cache_info, kept.cache_clear
+    return call
 
 
 def padded_shape(
@@ -65,7 +82,7 @@ def merge_windows(
     return x[:, :height, :width].flatten(1, 2)
 
 
-@lru_cache(maxsize=CACHED_SIZES)
+@_cached
 def window_regions(
     hw_shape: tuple[int, int],
     window: tuple[int, int],
@@ -94,7 +111,7 @@ def window_regions(
     return split_windows(regions.view(1, -1, 1), shape, window)[0, ..., 0]
 
 
-@lru_cache(maxsize=CACHED_SIZES)
+@_cached
 def _window_mask(
     hw_shape: tuple[int, int],
     window: tuple[int, int],
