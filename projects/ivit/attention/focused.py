@@ -22,6 +22,7 @@ from .depthwise import depthwise_conv
 from .pointwise import PointwiseLinear
 from .position import ResizedTable
 from .precision import linear_as, no_autocast, run_precisely, widen
+from .tokens import check_tokens
 from .window import merge_windows, split_windows, window_regions
 
 EPS = 1e-6
@@ -315,13 +316,7 @@ class FocusedLinearAttention(FocusedAttention):
         Raises:
             ValueError: If N is not H W or C is not ``dim``.
         """
-        height, width = hw_shape
-        if x.shape[1:] != (height * width, self.dim):
-            raise ValueError(
-                f'x has shape {tuple(x.shape)}; for hw_shape={hw_shape} and '
-                f'dim={self.dim} it must be (B, {height * width}, '
-                f'{self.dim}).'
-            )
+        check_tokens(x, hw_shape, self.dim)
 
         def run(x: Tensor) -> Tensor:
             out = self.attend(self._project(x), hw_shape)

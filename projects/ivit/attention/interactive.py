@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .pointwise import PointwiseLinear
+from .tokens import check_tokens
 
 INTERACTIONS = ('both', 'pre', 'post', None)
 
@@ -236,13 +237,7 @@ class InteractiveAttention(nn.Module):
         Raises:
             ValueError: If N is not H W or C is not ``dim``.
         """
-        height, width = hw_shape
-        if x.shape[1:] != (height * width, self.dim):
-            raise ValueError(
-                f'x has shape {tuple(x.shape)}; for hw_shape={hw_shape} and '
-                f'dim={self.dim} it must be (B, {height * width}, '
-                f'{self.dim}).'
-            )
+        check_tokens(x, hw_shape, self.dim)
         query, key, value = self._split_heads(self.qkv(x), 3)
         if self.decomposed:
             grid = tuple(map(min, self.landmarks, hw_shape))
