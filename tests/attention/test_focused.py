@@ -16,9 +16,8 @@ from ivit.attention import (
     FocusedLinearAttentionPVT,
     focused_linear_attention,
     focused_map,
-    linear_as,
-    run_precisely,
 )
+from ivit.attention.precision import wide_linear
 
 SIZES = [(7, 7), (5, 9), (1, 13), (1, 1)]
 POWERS = [2, 3, 4, 8, 32]
@@ -288,7 +287,8 @@ def errors(attn, x, hw_shape, autocast=None):
     expected.backward(upstream.double())
     with torch.autocast('cpu', autocast, enabled=autocast is not None):
         out = attn(x, hw_shape)
-    out.backward(upstream.to(out.dtype))
+    assert out.dtype == x.dtype
+    out.backward(upstream)
     found = {'out': error(out, expected), 'x': error(x.grad, wide.grad)}
     for name, parameter in attn.named_parameters():
         assert parameter.grad.dtype == parameter.dtype
@@ -316,34 +316,16 @@ def test_numerics(mode, size, p, dead):
     assert {k: v for k, v in found.items() if not v < 1e-2} == {}
 
 
-@pytest.mark.parametrize(
-    ('dtype', 'p', 'wide'),
-    [
-        (torch.float16, 3, False),
-        (torch.float16, 10, False),
-        (torch.float16, 11, True),
-        (torch.bfloat16, 1, False),
-        (torch.bfloat16, 2, True),
-    ],
-)
-@pytest.mark.parametrize('pure', [False, True])
-def test_rounding_times_the_power_is_within_one_percent(dtype, p, wide, pure):
-    """Q, K and V are projected in float32 where 16 bits are too coarse."""
-    layer, x = torch.nn.Linear(8, 8), torch.randn(1, 4, 8)
-    if pure:
-        layer, x = layer.to(dtype), x.to(dtype)
-    seen = []
-
-    def run(x):
-        out = linear_as(layer, x)
-        seen.append(out.dtype)
-        return out
-
-    with torch.autocast('cpu', dtype, enabled=not pure):
-        out = run_precisely(run, x, p)
-    assert seen == [torch.float32 if wide else dtype]
-    assert out.dtype == (x.dtype if wide else dtype)
-    assert error(out, layer.double()(x.double())) < 0.01
+@pytest.mark.parametrize('window_size', [None, (4, 4)])
+@pytest.mark.parametrize('cls', CLASSES)
+def test_autocast_changes_no_bit(cls, window_size):
+    attn = build(cls, grid=window_size or (7, 7), window_size=window_size)
+    x = torch.randn(2, 49, 24)
+    expected = attn(x, (7, 7))
+    for dtype in (torch.float16, torch.bfloat16):
+        with torch.autocast('cpu', dtype):
+            assert torch.equal(attn(x, (7, 7)), expected)
+            assert wide_linear(attn.proj, x).dtype == torch.float32
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from math import floor
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
 
 from ivit.attention import FocusedLinearAttention, ResizedTable, resize_table
 
@@ -192,10 +193,36 @@ def test_copies_have_nothing_kept(duplicate):
     attn = build()
     x = torch.randn(1, 300, 8)
     expected = attn(x, (20, 15))
-    assert any(torch.is_tensor(v) for v in vars(attn._resized).values())
+    assert vars(attn._resized) != vars(ResizedTable())
     twin = duplicate(attn._resized)
     assert vars(twin) == vars(ResizedTable())
     assert torch.equal(duplicate(attn)(x, (20, 15)), expected)
+
+
+def test_threads_get_the_size_they_ask_for():
+    """Another thread's size comes in while the first is at work."""
+    resized = ResizedTable()
+
+    class Slow(torch.Tensor):
+        meanwhile = None
+
+        def detach(self):
+            other, Slow.meanwhile = Slow.meanwhile, None
+            if other:
+                other()
+            return super().detach()
+
+    table = torch.rand(1, 64, 4).as_subclass(Slow)
+    with torch.no_grad():
+        Slow.meanwhile = lambda: resized(table, (8, 8), (4, 4))
+        assert resized(table, (8, 8), (2, 3)).shape[1] == 6
+
+
+def test_nothing_fake_is_kept():
+    with FakeTensorMode(), torch.no_grad():
+        model = build()
+        model(torch.empty(1, 300, 8), (20, 15))
+    assert vars(model._resized) == vars(ResizedTable())
 
 
 class Owner(nn.Module):

@@ -30,7 +30,12 @@ PLAIN = dict(type='OptimWrapper')
 def test_wrapper_for_the_device(monkeypatch, device, enable, before, after):
     monkeypatch.setattr(amp, 'get_device', lambda: device)
     cfg = Config(dict(optim_wrapper=dict(before, accumulative_counts=2)))
+    precision = []
+    monkeypatch.setattr(
+        amp.torch, 'set_float32_matmul_precision', precision.append
+    )
     amp.set_amp(cfg, enable)
+    assert precision == ['high'] * (enable and device == 'cuda')
     assert cfg.optim_wrapper == dict(after, accumulative_counts=2)
 
 

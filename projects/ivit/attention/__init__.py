@@ -16,7 +16,6 @@ from .interactive import (
 )
 from .pointwise import PointwiseLinear
 from .position import ResizedTable, resize_table
-from .precision import linear_as, run_precisely
 from .window import (
     merge_windows,
     split_windows,
@@ -37,8 +36,6 @@ __all__ = [
     'focused_map',
     'full_attention',
     'merge_windows',
-    'run_precisely',
-    'linear_as',
     'resize_table',
     'split_windows',
     'window_attention',

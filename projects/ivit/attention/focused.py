@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from .depthwise import depthwise_conv
 from .pointwise import PointwiseLinear
 from .position import ResizedTable
-from .precision import linear_as, no_autocast, run_precisely, widen
+from .precision import no_autocast, wide_linear, widen
 from .tokens import check_tokens
 from .window import merge_windows, split_windows, window_regions
 
@@ -301,7 +301,7 @@ class FocusedLinearAttention(FocusedAttention):
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Q, K and V, ``(B, N, C)`` each."""
-        return linear_as(self.qkv, x).chunk(3, dim=-1)
+        return wide_linear(self.qkv, x).chunk(3, dim=-1)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Attend over a map.
@@ -311,18 +311,15 @@ class FocusedLinearAttention(FocusedAttention):
             hw_shape: Height and width of the map, N = H W.
 
         Returns:
-            ``(B, N, C)`` in the dtype of ``x``, or in autocast's.
+            ``(B, N, C)`` in the dtype of ``x``.
 
         Raises:
             ValueError: If N is not H W or C is not ``dim``.
         """
         check_tokens(x, hw_shape, self.dim)
-
-        def run(x: Tensor) -> Tensor:
+        with no_autocast(x):
             out = self.attend(self._project(x), hw_shape)
-            return linear_as(self.proj, out)
-
-        return run_precisely(run, x, self.focusing_factor)
+            return wide_linear(self.proj, out).to(x.dtype)
 
 
 class FocusedLinearAttentionPVT(FocusedLinearAttention):
@@ -338,5 +335,5 @@ class FocusedLinearAttentionPVT(FocusedLinearAttention):
         self.proj = PointwiseLinear(self.dim, self.dim)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        kv = linear_as(self.kv, x)
-        return linear_as(self.q, x), *kv.chunk(2, dim=-1)
+        kv = wide_linear(self.kv, x)
+        return wide_linear(self.q, x), *kv.chunk(2, dim=-1)

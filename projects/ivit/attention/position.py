@@ -68,16 +68,18 @@ class ResizedTable:
             table.dtype,
             table.device,
         )
-        if key != self._key:
-            self._resized = resize_table(table, grid_size, hw_shape)
-            self._key = key
-            # While its memory is held no other table comes to lie there.
-            self._table = table.detach()
-        return self._resized
+        kept = self._kept  # read once: threads may share a model
+        if kept is None or kept[0] != key:
+            resized = resize_table(table, grid_size, hw_shape)
+            if type(resized) is not Tensor:  # such as a fake one
+                return resized
+            # While the table's memory is held no other comes to lie there.
+            kept = self._kept = (key, table.detach(), resized)
+        return kept[2]
 
     def clear(self) -> None:
         """Forget the size kept."""
-        self._key = self._table = self._resized = None
+        self._kept: tuple[tuple, Tensor, Tensor] | None = None
 
     def __getstate__(self) -> dict[str, None]:
         # Copies and pickles of a model have no use for what is kept.

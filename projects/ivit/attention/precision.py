@@ -1,14 +1,11 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Float32 where 16 bits do not do, whatever model and autocast are in."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-LARGEST_ERROR = 0.01
 
 
 def widen(x: Tensor) -> Tensor:
@@ -18,45 +15,24 @@ def widen(x: Tensor) -> Tensor:
 
 def no_autocast(x: Tensor) -> AbstractContextManager:
     """Run operations on ``x`` in the precision of what goes into them."""
-    device = x.device.type
-    if not torch.amp.is_autocast_available(device):  # such as meta
+    if x.device.type == 'meta':  # which autocast does not know
         return nullcontext()
-    return torch.autocast(device, enabled=False)
+    return torch.autocast(x.device.type, enabled=False)
 
 
-def linear_as(layer: nn.Linear, x: Tensor) -> Tensor:
-    """Apply a linear layer, its weights in the dtype of ``x``."""
-    if layer.weight.dtype == x.dtype:
-        return layer(x)
-    bias = None if layer.bias is None else layer.bias.to(x.dtype)
-    return F.linear(x, layer.weight.to(x.dtype), bias)
-
-
-def run_precisely(
-    function: Callable[[Tensor], Tensor], x: Tensor, power: float
-) -> Tensor:
-    """Call a function that raises what it computes to a power.
-
-    The power multiplies relative errors. Where the precision at hand, of
-    autocast or of ``x``, would make that more than 1 %, as bfloat16 does for
-    a power of 2 and float16 for one of 11, all runs in float32.
+def wide_linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """Apply a linear layer in float32 or better.
 
     Args:
-        function: Maps a tensor to a tensor; its linear layers go through
-            :func:`linear_as`.
-        x: What it is called with.
-        power: The power.
+        layer: The layer, with weights of any dtype.
+        x: ``(..., in_features)`` of any dtype.
 
     Returns:
-        What the function returns; in the dtype of ``x`` if that or autocast
-        was too coarse.
+        ``(..., out_features)`` in float32, or float64 for a float64 ``x``.
     """
-    device, dtype = x.device.type, x.dtype
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(
-        device
-    ):
-        dtype = torch.get_autocast_dtype(device)
-    if torch.finfo(dtype).eps * power <= LARGEST_ERROR:
-        return function(x)
+    x = widen(x)
     with no_autocast(x):
-        return function(widen(x)).to(x.dtype)
+        if layer.weight.dtype == x.dtype:
+            return layer(x)
+        bias = None if layer.bias is None else layer.bias.to(x.dtype)
+        return F.linear(x, layer.weight.to(x.dtype), bias)

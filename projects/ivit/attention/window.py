@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Masks are small next to the maps; a few sizes are in use at a time.
-CACHED_SIZES = 32
+# A size of images takes two masks in Swin and in CSwin; those of stripes
+# across a large map are some 10 MiB each.
+CACHED_SIZES = 8
 
 
 def _cached(

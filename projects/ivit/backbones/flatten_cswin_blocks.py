@@ -4,8 +4,6 @@
 CSwin is arXiv 2107.00652, FLatten arXiv 2308.00442.
 """
 
-from functools import partial
-
 import torch
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
@@ -14,12 +12,11 @@ from ..attention import (
     FocusedAttention,
     PointwiseLinear,
     depthwise_conv,
-    linear_as,
     merge_windows,
-    run_precisely,
     split_windows,
     window_attention,
 )
+from ..attention.precision import no_autocast, wide_linear
 from .flatten_layers import Mlp, pad_to_multiple, to_maps
 
 QKV = tuple[Tensor, Tensor, Tensor]
@@ -123,15 +120,22 @@ class CSwinBlock(nn.Module):
         self.norm1 = nn.LayerNorm(dim)
         self.qkv = PointwiseLinear(dim, 3 * dim)
         self.attns = nn.ModuleList(branches)
+        self.focused = isinstance(branches[0], FocusedBranch)
         self.proj = PointwiseLinear(dim, dim)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path)
 
     def _attend(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        if self.focused:
+            # One branch, in float32 as focused attention is everywhere.
+            with no_autocast(x):
+                qkv = wide_linear(self.qkv, x).chunk(3, dim=-1)
+                out = self.attns[0](qkv, hw_shape)
+                return wide_linear(self.proj, out).to(x.dtype)
         shares = (
             part.chunk(len(self.attns), dim=-1)
-            for part in linear_as(self.qkv, x).chunk(3, dim=-1)
+            for part in self.qkv(x).chunk(3, dim=-1)
         )
         outs = [
             attn(qkv, hw_shape)
@@ -139,14 +143,11 @@ class CSwinBlock(nn.Module):
                 self.attns, zip(*shares, strict=True), strict=True
             )
         ]
-        return linear_as(self.proj, torch.cat(outs, dim=-1))
+        return self.proj(torch.cat(outs, dim=-1))
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """``(B, N, C)``, row-major over the map, to the same shape."""
-        attend = partial(self._attend, hw_shape=hw_shape)
-        power = getattr(self.attns[0], 'focusing_factor', 1)
-        out = run_precisely(attend, self.norm1(x), power)
-        x = x + self.drop_path(out)
+        x = x + self.drop_path(self._attend(self.norm1(x), hw_shape))
         return x + self.drop_path(self.mlp(self.norm2(x), hw_shape))
 
 
