@@ -26,7 +26,14 @@ def test_in_channels(family, in_channels):
 
 
 @pytest.mark.parametrize(
-    'shape', [(1, 1, 32, 32), (1, 4, 32, 32), (3, 32, 32), (1, 2, 3, 32, 32)]
+    'shape',
+    [
+        (1, 1, 32, 32),
+        (1, 4, 32, 32),
+        (3, 32, 32),
+        (1, 2, 3, 32, 32),
+        (1, 3, 0, 8),
+    ],
 )
 @pytest.mark.parametrize('family', FAMILIES)
 def test_bad_input(family, shape):

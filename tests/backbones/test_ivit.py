@@ -369,7 +369,7 @@ def test_bad_arguments(kwargs, message):
 
 
 @pytest.mark.parametrize(
-    'shape', [(1, 1, 32, 32), (1, 4, 32, 32), (3, 32, 32)]
+    'shape', [(1, 1, 32, 32), (1, 4, 32, 32), (3, 32, 32), (1, 3, 0, 8)]
 )
 def test_bad_input(shape):
     with pytest.raises(ValueError, match=r'must be \(B, 3, H, W\)'):

@@ -438,13 +438,37 @@ def test_copies_load_for_themselves(duplicate):
 
 
 @every_family
-def test_a_whole_detector_needs_init_cfg(family):
+def test_load_from_of_a_detector(family):
+    """The tools know a file that is a backbone's alone."""
+    content, detector = authors(family), Detector(family)
+    runner = SimpleNamespace(model=detector)
+    wanted = content['model']
+    CheckpointCheck(False).after_load_checkpoint(runner, content)
+    target = Detector(family)  # as mmengine goes on
+    load_state_dict(target, content['state_dict'])
+    assert is_loaded(detector.backbone, wanted)
+    assert is_loaded(target.backbone, wanted)
+
+
+@every_family
+def test_a_whole_detector_does_not_take_the_file(family):
+    """Nor does mmengine by itself, or a test, or training to be resumed."""
     content = authors(family)
     with pytest.raises(ValueError, match=r'model\.backbone\.init_cfg='):
         load_state_dict(Detector(family), content)
     runner = SimpleNamespace(model=Detector(family))
     with pytest.raises(ValueError, match=r'model\.backbone\.init_cfg='):
-        CheckpointCheck(False).after_load_checkpoint(runner, content)
+        CheckpointCheck(True).after_load_checkpoint(runner, content)
+
+
+@pytest.mark.parametrize('family', OUTPUT_NORMS)
+def test_our_own_classifier(family):
+    """Of the output norms it has the last alone."""
+    state = build(family, out_indices=(3,)).state_dict()
+    backbone = build(family)
+    backbone.load_state_dict(state, strict=True)
+    assert torch.equal(backbone.norm3.weight, state['norm3.weight'])
+    assert (backbone.norm0.weight == 1).all()
 
 
 def classifier(family):

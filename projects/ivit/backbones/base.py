@@ -116,11 +116,11 @@ class PyramidBackbone(BaseModule):
         ]
 
     def _check_input(self, x: Tensor) -> None:
-        if x.dim() != 4 or x.shape[1] != self.in_channels:
+        if x.dim() != 4 or x.shape[1] != self.in_channels or 0 in x.shape[2:]:
             raise ValueError(
                 f'The input has shape {tuple(x.shape)}; it must be (B, '
-                f'{self.in_channels}, H, W). For images of other channels '
-                'build the backbone with in_channels=....'
+                f'{self.in_channels}, H, W), at least 1 x 1. For images of '
+                'other channels build the backbone with in_channels=....'
             )
 
     def _run(self, block: nn.Module, x: Tensor, *args: object) -> Tensor:

@@ -21,6 +21,7 @@ from .tables import fit_tables
 HEAD = 'head.'
 FINAL_NORM = 'norm.'  # the authors' one, in front of the head
 LAST_OUTPUT_NORM = 'norm3.'  # ours, in its place
+OF_CLASSIFIERS = (FINAL_NORM, LAST_OUTPUT_NORM)
 # Rebuilt for the size of every map.
 STALE = r'(.*\.)?(attn_mask|relative_position_index|relative_coords_table)'
 NOTHING = r'(?!)'  # matches no name
@@ -126,8 +127,9 @@ def _adapt(
         f'{describe(share)}.',
         logger='current',
     )
-    if f'{FINAL_NORM}weight' in share:
-        # The authors' file knows no other output norms: nothing is amiss.
+    norms = [name for name in share if re.match(r'norm\d*\.', name)]
+    if norms and all(name.startswith(OF_CLASSIFIERS) for name in norms):
+        # A classifier has no other output norms: nothing is amiss.
         taken = {**own, **taken}
     for name in [name for name in state_dict if name.startswith(prefix)]:
         del state_dict[name]

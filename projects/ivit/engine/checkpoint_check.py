@@ -11,7 +11,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..checkpoints import check_checkpoint_file
+from ..checkpoints import check_checkpoint_file, describe, unwrap
 from .errors import UsageError
 
 NAMED = 5  # weights named in a message
@@ -73,6 +73,8 @@ class CheckpointCheck(Hook):
             model = model.module
         if isinstance(model, BaseTTAModel):
             model = model.module
+        if not self.whole_model and not hasattr(model, 'head'):
+            _place_backbone(checkpoint)
         state = checkpoint.get('state_dict', checkpoint)
         state = {re.sub(r'^module\.', '', name): state[name] for name in state}
         # What the whole model does to names, as a classifier with the FLatten
@@ -93,6 +95,20 @@ class CheckpointCheck(Hook):
                 'or the number of classes may differ. Weights for the '
                 'backbone alone belong into model.backbone.init_cfg.'
             )
+
+
+def _place_backbone(checkpoint: dict) -> None:
+    """Give weights of a backbone alone the names they have in a model.
+
+    Such as the FLatten authors' files in ``load_from`` of a detector. A
+    classifier knows them by itself, with their head.
+    """
+    weights = unwrap(checkpoint)
+    if describe(weights):
+        checkpoint.clear()
+        checkpoint['state_dict'] = {
+            f'backbone.{name}': value for name, value in weights.items()
+        }
 
 
 def _differences(part: nn.Module, name: str, state: dict) -> list[str]:
