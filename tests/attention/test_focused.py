@@ -2,11 +2,17 @@
 """Focused attention against its formula, step by step in float64."""
 
 import itertools
-import math
 
 import pytest
 import torch
-import torch.nn.functional as F
+from focused_reference import (
+    build,
+    error,
+    in_double,
+    reference,
+    reference_attention,
+    reference_map,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -17,97 +23,9 @@ from ivit.attention import (
     focused_linear_attention,
     focused_map,
 )
-from ivit.attention.precision import wide_linear
 
 SIZES = [(7, 7), (5, 9), (1, 13), (1, 1)]
 POWERS = [2, 3, 4, 8, 32]
-# Where all features of all tokens are negative.
-DEAD = ['', 'q', 'k', 'qk']
-
-
-def reference_map(x, scale, p):
-    """f_p(ReLU(x)) with the powers as logarithms, which have the range."""
-    t = (x.clamp(min=0) + 1e-6) / scale
-    logs = p * t.log()
-    norm = torch.logsumexp(2 * logs, -1, keepdim=True) / 2
-    return (logs - norm).exp() * t.square().sum(-1, keepdim=True).sqrt()
-
-
-def reference_attention(query, key, value, scale, heads, p):
-    """Every head for itself, with its N x N matrix while that is small."""
-    tokens, dim = key.shape[1], value.shape[2]
-    query = reference_map(query, scale, p)
-    key = reference_map(key, scale, p)
-    outs = []
-    for head in range(heads):
-        part = slice(head * dim // heads, (head + 1) * dim // heads)
-        q, k, v = query[..., part], key[..., part], value[..., part]
-        if tokens <= 500:
-            similar = q @ k.mT
-            out = similar @ v / (similar.sum(-1, keepdim=True) + 1e-6 * tokens)
-        else:
-            mean = k.mean(1, keepdim=True)
-            out = q @ (k.mT @ v / tokens) / (q @ mean.mT + 1e-6)
-        outs.append(out)
-    return torch.cat(outs, -1)
-
-
-def reference(weights, x, hw_shape, heads, p):
-    """The module, from its state dict in float64."""
-    dim = x.shape[-1]
-
-    def linear(name, x):
-        bias = weights.get(f'{name}.bias', 0)
-        return x @ weights[f'{name}.weight'].T + bias
-
-    if 'qkv.weight' in weights:
-        query, key, value = linear('qkv', x).split(dim, -1)
-    else:
-        query = linear('q', x)
-        key, value = linear('kv', x).split(dim, -1)
-    out = reference_attention(
-        query,
-        key + weights['positional_encoding'],
-        value,
-        torch.log1p(weights['scale'].exp()),
-        heads,
-        p,
-    )
-    kernel = weights['dwc.weight'].shape[-1]
-    convolved = []
-    for part in value.split(dim // heads, -1):
-        maps = part.mT.reshape(*part.mT.shape[:2], *hw_shape)
-        maps = F.pad(maps, [kernel // 2] * 4)
-        # Shifted maps times one number of every channel's kernel.
-        total = sum(
-            maps[..., i : i + hw_shape[0], j : j + hw_shape[1]]
-            * weights['dwc.weight'][:, 0, i, j, None, None]
-            for i in range(kernel)
-            for j in range(kernel)
-        )
-        total = total + weights['dwc.bias'][:, None, None]
-        convolved.append(total.flatten(2).mT)
-    return linear('proj', out + torch.cat(convolved, -1))
-
-
-def in_double(attn):
-    return {k: v.detach().double() for k, v in attn.named_parameters()}
-
-
-def build(cls=FocusedLinearAttention, dim=24, heads=3, grid=(7, 7), **kwargs):
-    torch.manual_seed(0)
-    attn = cls(dim, heads, grid, **kwargs)
-    for parameter in attn.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return attn
-
-
-def error(value, expected):
-    """The largest difference over the largest number expected."""
-    value, largest = value.double(), expected.abs().max()
-    if largest == 0:
-        return value.abs().max().item()
-    return ((value - expected).abs().max() / largest).item()
 
 
 @pytest.mark.parametrize('p', [1, 1.5, 2.7, *POWERS])
@@ -254,129 +172,6 @@ def test_names_and_shapes_are_the_authors():
         assert shapes == common | own
         # As the published models start: softplus(0) = ln 2, no position.
         assert not attn.scale.any() and not attn.positional_encoding.any()
-
-
-# Numerics. Errors are over the largest number of the reference, for the
-# output and for the gradient of the input and of every parameter.
-
-
-def kill(attn, dead):
-    """Make all of Q or K negative: zero weights, a bias below zero."""
-    dim = attn.dim
-    rows = {'q': slice(0, dim), 'k': slice(dim, 2 * dim)}
-    with torch.no_grad():
-        for name in dead:
-            attn.qkv.weight[rows[name]] = 0
-            attn.qkv.bias[rows[name]] = -1
-        if 'k' in dead:
-            attn.positional_encoding.clamp_(max=0.5)
-
-
-def errors(attn, x, hw_shape, autocast=None):
-    """Of the output and all gradients, by name."""
-    x = x.requires_grad_()
-    weights = {k: v.requires_grad_() for k, v in in_double(attn).items()}
-    wide = x.detach().double().requires_grad_()
-    expected = reference(
-        weights, wide, hw_shape, attn.num_heads, attn.focusing_factor
-    )
-    # Gradients of a size that 16 bits have, as loss scaling makes them.
-    torch.manual_seed(1)
-    upstream = torch.randn_like(expected) / expected.detach().abs().max()
-    upstream = upstream.to(x.dtype)
-    expected.backward(upstream.double())
-    with torch.autocast('cpu', autocast, enabled=autocast is not None):
-        out = attn(x, hw_shape)
-    assert out.dtype == x.dtype
-    out.backward(upstream)
-    found = {'out': error(out, expected), 'x': error(x.grad, wide.grad)}
-    for name, parameter in attn.named_parameters():
-        assert parameter.grad.dtype == parameter.dtype
-        found[name] = error(parameter.grad, weights[name].grad)
-    return found
-
-
-@pytest.mark.parametrize('dead', DEAD)
-@pytest.mark.parametrize('p', POWERS)
-@pytest.mark.parametrize('size', [1, 30, 1000])
-@pytest.mark.parametrize('mode', ['float32', 'half', 'float16', 'bfloat16'])
-def test_numerics(mode, size, p, dead):
-    attn = build(dim=32, heads=2, grid=(20, 15), focusing_factor=p)
-    kill(attn, dead)
-    x = torch.randn(2, 300, 32) * size
-    # Some tokens have only negative features in any case.
-    x[..., 0] = 0
-    x[:, :3, 0] = 20 * size
-    with torch.no_grad():
-        attn.qkv.weight[:64, 0] = -1
-    if mode == 'half':
-        attn, x = attn.half(), x.half()
-    autocast = getattr(torch, mode, None) if 'float16' in mode else None
-    found = errors(attn, x, (20, 15), autocast)
-    assert {k: v for k, v in found.items() if not v < 1e-2} == {}
-
-
-@pytest.mark.parametrize('window_size', [None, (4, 4)])
-@pytest.mark.parametrize('cls', CLASSES)
-def test_autocast_changes_no_bit(cls, window_size):
-    attn = build(cls, grid=window_size or (7, 7), window_size=window_size)
-    x = torch.randn(2, 49, 24)
-    expected = attn(x, (7, 7))
-    for dtype in (torch.float16, torch.bfloat16):
-        with torch.autocast('cpu', dtype):
-            assert torch.equal(attn(x, (7, 7)), expected)
-            assert wide_linear(attn.proj, x).dtype == torch.float32
-
-
-@pytest.mark.parametrize(
-    ('mode', 'size', 'p'),
-    [('float16', 1000, 3), ('half', 1000, 32), ('bfloat16', 30, 4)],
-)
-def test_numerics_of_a_large_map(mode, size, p):
-    hw_shape = (240, 280)
-    attn = build(dim=32, heads=1, grid=hw_shape, focusing_factor=p)
-    x = torch.randn(1, 240 * 280, 32) * size
-    if mode == 'half':
-        attn, x = attn.half(), x.half()
-        with torch.no_grad():
-            out = attn(x, hw_shape)
-            expected = reference(in_double(attn), x.double(), hw_shape, 1, p)
-        assert error(out, expected) < 1e-2
-        return
-    found = errors(attn, x, hw_shape, getattr(torch, mode))
-    assert {k: v for k, v in found.items() if not v < 1e-2} == {}
-
-
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize('p', POWERS)
-def test_function_of_half_precision(p, dtype):
-    """Up to the largest numbers of float16, autocast or not."""
-    torch.manual_seed(0)
-    query, key, value = torch.randn(3, 2, 300, 16) * 1000
-    query[0, 0] = key[1, 1] = 6e4
-    query[0, 2] = key[0, 3] = -1
-    query, key, value = (x.to(dtype) for x in (query, key, value))
-    scale = torch.full((1, 1, 16), math.log(2))
-    expected = reference_attention(
-        *(x.double() for x in (query, key, value, scale)), 2, p
-    )
-    for enabled in (False, True):
-        with torch.autocast('cpu', dtype, enabled=enabled):
-            out = focused_linear_attention(query, key, value, scale, 2, p)
-        assert out.dtype == dtype
-        # One rounding, of the result.
-        assert error(out, expected) < torch.finfo(dtype).eps
-
-
-def test_a_scale_too_small_for_half_precision():
-    """softplus(-20) is 2e-9, and 0 in float16."""
-    attn = build()
-    with torch.no_grad():
-        attn.scale.fill_(-20)
-    attn = attn.half()
-    x = torch.randn(1, 49, 24).half()
-    expected = reference(in_double(attn), x.double(), (7, 7), 3, 3)
-    assert error(attn(x, (7, 7)), expected) < 1e-2
 
 
 @pytest.mark.parametrize('window_size', [None, (4, 4)])

@@ -4,87 +4,27 @@
 import copy
 import pickle
 from itertools import permutations
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage
-from mmengine.registry import MODELS
 from mmengine.runner import load_checkpoint, load_state_dict
+from official_files import (
+    FAMILIES,
+    OUTPUT_NORMS,
+    SIZES,
+    Detector,
+    authors,
+    build,
+    every_family,
+    is_loaded,
+)
 from torch import nn
-from yacs.config import CfgNode
 
 from ivit import backbones
 from ivit.checkpoints import official
 from ivit.checkpoints.tables import fit_tables
-from ivit.engine import CheckpointCheck
-
-SIZES = dict(dims=(8, 16, 24, 32), depths=(1, 2, 2, 1), num_heads=(2, 2, 2, 4))
-PVT_SIZES = dict(SIZES, mlp_ratios=(2, 2, 2, 2))
-FAMILIES = {
-    'FLattenSwin': dict(arch=SIZES, img_size=96, softmax_window=3),
-    'FLattenPVT': dict(arch=PVT_SIZES, img_size=96),
-    'FLattenPVTv2': dict(arch=PVT_SIZES, img_size=96),
-    'FLattenCSwin': dict(arch=SIZES, img_size=96, split_sizes=(3, 3, 3, 3)),
-}
-OUTPUT_NORMS = ('FLattenSwin', 'FLattenCSwin')
-every_family = pytest.mark.parametrize('family', FAMILIES)
-
-
-def build(family, **kwargs):
-    return getattr(backbones, family)(**{**FAMILIES[family], **kwargs})
-
-
-def authors(family, seed=0, **kwargs):
-    """The content of a file of the authors: random weights, a classifier."""
-    bare = dict(norm_outputs=False) if family in OUTPUT_NORMS else {}
-    state = build(family, **bare, **kwargs).state_dict()
-    state.update(
-        {
-            'norm.weight': torch.zeros(32),
-            'norm.bias': torch.zeros(32),
-            'head.weight': torch.zeros(5, 32),
-            'head.bias': torch.zeros(5),
-        }
-    )
-    if family == 'FLattenPVTv2':
-        del state['norm.weight'], state['norm.bias']
-    if family == 'FLattenSwin':
-        block = 'layers.2.blocks.1.'
-        state[f'{block}attn_mask'] = torch.zeros(4, 9, 9)
-        index = torch.zeros(9, 9, dtype=torch.long)
-        state[f'{block}attn.relative_position_index'] = index
-    generator = torch.Generator().manual_seed(seed)
-    for name, value in state.items():
-        if value.is_floating_point():
-            state[name] = torch.randn(value.shape, generator=generator)
-    config = CfgNode(dict(MODEL=dict(TYPE=family)))
-    config.freeze()
-    return dict(
-        model=dict(state),
-        optimizer=dict(state={}, param_groups=[dict(lr=1e-3)]),
-        lr_scheduler={},
-        max_accuracy=82.1,
-        epoch=299,
-        config=config,
-    )
-
-
-def is_loaded(backbone, weights):
-    """Whether all that ``weights`` has for the backbone is in it."""
-    own = backbone.state_dict()
-    common = [name for name in own if name in weights]
-    new = [name for name in own if name not in weights]
-    assert all(name.startswith('norm') for name in new), new
-    return all(torch.equal(own[name], weights[name]) for name in common)
-
-
-class Detector(nn.Module):
-    def __init__(self, family, **kwargs):
-        super().__init__()
-        self.backbone = build(family, **kwargs)
-        self.neck = nn.Linear(32, 2)
 
 
 @pytest.fixture
@@ -435,78 +375,3 @@ def test_copies_load_for_themselves(duplicate):
     backbone = duplicate(build('FLattenSwin'))
     backbone.load_state_dict(content)
     assert is_loaded(backbone, content['model'])
-
-
-@every_family
-def test_load_from_of_a_detector(family):
-    """The tools know a file that is a backbone's alone."""
-    content, detector = authors(family), Detector(family)
-    runner = SimpleNamespace(model=detector)
-    wanted = content['model']
-    CheckpointCheck(False).after_load_checkpoint(runner, content)
-    target = Detector(family)  # as mmengine goes on
-    load_state_dict(target, content['state_dict'])
-    assert is_loaded(detector.backbone, wanted)
-    assert is_loaded(target.backbone, wanted)
-
-
-@every_family
-def test_a_whole_detector_does_not_take_the_file(family):
-    """Nor does mmengine by itself, or a test, or training to be resumed."""
-    content = authors(family)
-    with pytest.raises(ValueError, match=r'model\.backbone\.init_cfg='):
-        load_state_dict(Detector(family), content)
-    runner = SimpleNamespace(model=Detector(family))
-    with pytest.raises(ValueError, match=r'model\.backbone\.init_cfg='):
-        CheckpointCheck(True).after_load_checkpoint(runner, content)
-
-
-@pytest.mark.parametrize('family', OUTPUT_NORMS)
-def test_our_own_classifier(family):
-    """Of the output norms it has the last alone."""
-    state = build(family, out_indices=(3,)).state_dict()
-    backbone = build(family)
-    backbone.load_state_dict(state, strict=True)
-    assert torch.equal(backbone.norm3.weight, state['norm3.weight'])
-    assert (backbone.norm0.weight == 1).all()
-
-
-def classifier(family):
-    return MODELS.build(
-        dict(
-            type='mmpretrain.ImageClassifier',
-            backbone=dict(type=family, out_indices=(3,), **FAMILIES[family]),
-            neck=dict(type='mmpretrain.GlobalAveragePooling'),
-            head=dict(
-                type='mmpretrain.LinearClsHead', in_channels=32, num_classes=5
-            ),
-        )
-    )
-
-
-@every_family
-def test_a_whole_classifier_takes_the_file(family):
-    content = authors(family)
-    model = classifier(family)
-    check = CheckpointCheck(whole_model=True)
-    check.after_load_checkpoint(SimpleNamespace(model=model), content)
-    target = classifier(family)
-    load_state_dict(target, content, strict=True)
-    for loaded in (model, target):
-        assert is_loaded(loaded.backbone, content['model'])
-        weight, bias = loaded.head.fc.parameters()
-        assert torch.equal(weight, content['model']['head.weight'])
-        assert torch.equal(bias, content['model']['head.bias'])
-    again = classifier(family)  # from our own
-    load_state_dict(again, target.state_dict(), strict=True)
-    assert is_loaded(again, target.state_dict())
-
-
-def test_a_classifier_of_other_classes_says_so():
-    content = authors('FLattenPVT')
-    content['model']['head.weight'] = torch.zeros(7, 32)
-    check = CheckpointCheck(whole_model=True)
-    runner = SimpleNamespace(model=classifier('FLattenPVT'))
-    with pytest.raises(ValueError, match='head.fc.weight.*7, 32'):
-        check.after_load_checkpoint(runner, content)
-    CheckpointCheck(False).after_load_checkpoint(runner, content)

@@ -1,9 +1,11 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """The tools on the three tasks, over small versions of the embedded data."""
 
+import json
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 
@@ -129,3 +131,31 @@ def test_train_and_test(tool, tmp_path, capsys, task, checkpoint, prediction):
         with pytest.raises(SystemExit):
             tool('test', config, checkpoint, '--tta', '--show-dir', 'shown')
         assert 'VisualizationHook' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('options', [(), ('--amp',)], ids=['fp32', 'amp'])
+@pytest.mark.parametrize('family', ['swin', 'pvt', 'pvt_v2', 'cswin'])
+def test_flatten_learns(tool, tmp_path, family, options):
+    """Some steps over few images: the loss is finite throughout and falls."""
+    cfg = Config.fromfile(CONFIGS / f'mask_rcnn_flatten_{family}_n_shapes.py')
+    cfg.train_dataloader.update(
+        batch_size=8, num_workers=0, persistent_workers=False
+    )
+    sizes = dict(data_root='small', num_train=16, num_val=1)
+    for split in ('train', 'val', 'test'):
+        cfg[f'{split}_dataloader'].dataset.update(sizes)
+        cfg[
+            f'{split}_evaluator'
+        ].ann_file = 'small/annotations/instances_val.json'
+    cfg.train_cfg.update(max_epochs=15, val_interval=100)
+    cfg.default_hooks.logger.interval = 1
+    cfg.log_level = 'WARNING'
+    cfg.dump(tmp_path / 'nano.py')
+    tool('train', tmp_path / 'nano.py', *options)
+    (log,) = tmp_path.rglob('scalars.json')
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    losses = np.array([line['loss'] for line in lines])
+    assert len(losses) == 30
+    assert np.isfinite(losses).all()
+    assert losses[-5:].mean() < 0.7 * losses[:5].mean()

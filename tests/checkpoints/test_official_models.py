@@ -1,0 +1,95 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""The authors' files in whole detectors and classifiers."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+from mmengine.runner import load_state_dict
+from official_files import (
+    FAMILIES,
+    OUTPUT_NORMS,
+    Detector,
+    authors,
+    build,
+    every_family,
+    is_loaded,
+)
+
+from ivit.engine import CheckpointCheck
+
+
+@every_family
+def test_load_from_of_a_detector(family):
+    """The tools know a file that is a backbone's alone."""
+    content, detector = authors(family), Detector(family)
+    runner = SimpleNamespace(model=detector)
+    wanted = content['model']
+    CheckpointCheck(False).after_load_checkpoint(runner, content)
+    target = Detector(family)  # as mmengine goes on
+    load_state_dict(target, content['state_dict'])
+    assert is_loaded(detector.backbone, wanted)
+    assert is_loaded(target.backbone, wanted)
+
+
+@every_family
+def test_a_whole_detector_does_not_take_the_file(family):
+    """Nor does mmengine by itself, or a test, or training to be resumed."""
+    content = authors(family)
+    with pytest.raises(ValueError, match=r'model\.backbone\.init_cfg='):
+        load_state_dict(Detector(family), content)
+    runner = SimpleNamespace(model=Detector(family))
+    with pytest.raises(ValueError, match=r'model\.backbone\.init_cfg='):
+        CheckpointCheck(True).after_load_checkpoint(runner, content)
+
+
+@pytest.mark.parametrize('family', OUTPUT_NORMS)
+def test_our_own_classifier(family):
+    """Of the output norms it has the last alone."""
+    state = build(family, out_indices=(3,)).state_dict()
+    backbone = build(family)
+    backbone.load_state_dict(state, strict=True)
+    assert torch.equal(backbone.norm3.weight, state['norm3.weight'])
+    assert (backbone.norm0.weight == 1).all()
+
+
+def classifier(family):
+    return MODELS.build(
+        dict(
+            type='mmpretrain.ImageClassifier',
+            backbone=dict(type=family, out_indices=(3,), **FAMILIES[family]),
+            neck=dict(type='mmpretrain.GlobalAveragePooling'),
+            head=dict(
+                type='mmpretrain.LinearClsHead', in_channels=32, num_classes=5
+            ),
+        )
+    )
+
+
+@every_family
+def test_a_whole_classifier_takes_the_file(family):
+    content = authors(family)
+    model = classifier(family)
+    check = CheckpointCheck(whole_model=True)
+    check.after_load_checkpoint(SimpleNamespace(model=model), content)
+    target = classifier(family)
+    load_state_dict(target, content, strict=True)
+    for loaded in (model, target):
+        assert is_loaded(loaded.backbone, content['model'])
+        weight, bias = loaded.head.fc.parameters()
+        assert torch.equal(weight, content['model']['head.weight'])
+        assert torch.equal(bias, content['model']['head.bias'])
+    again = classifier(family)  # from our own
+    load_state_dict(again, target.state_dict(), strict=True)
+    assert is_loaded(again, target.state_dict())
+
+
+def test_a_classifier_of_other_classes_says_so():
+    content = authors('FLattenPVT')
+    content['model']['head.weight'] = torch.zeros(7, 32)
+    check = CheckpointCheck(whole_model=True)
+    runner = SimpleNamespace(model=classifier('FLattenPVT'))
+    with pytest.raises(ValueError, match='head.fc.weight.*7, 32'):
+        check.after_load_checkpoint(runner, content)
+    CheckpointCheck(False).after_load_checkpoint(runner, content)
