@@ -31,6 +31,14 @@ def resize_table(
     return maps.to(table.dtype).flatten(2).transpose(1, 2)
 
 
+def tensors_are_real() -> bool:
+    """Whether new tensors have numbers, as under ``FakeTensorMode`` none has.
+
+    What is made without numbers must not be kept for later.
+    """
+    return type(torch.empty(0)) is Tensor
+
+
 class ResizedTable:
     """Resizes a position table and keeps the result at inference.
 
@@ -58,6 +66,7 @@ class ResizedTable:
             # A graph resizes for itself; its tensors have no address.
             or torch.compiler.is_compiling()
             or torch.jit.is_tracing()
+            or not tensors_are_real()
         ):
             return resize_table(table, grid_size, hw_shape)
         key = (
@@ -71,8 +80,6 @@ class ResizedTable:
         kept = self._kept  # read once: threads may share a model
         if kept is None or kept[0] != key:
             resized = resize_table(table, grid_size, hw_shape)
-            if type(resized) is not Tensor:  # such as a fake one
-                return resized
             # While the table's memory is held no other comes to lie there.
             kept = self._kept = (key, table.detach(), resized)
         return kept[2]

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .position import tensors_are_real
+
 # A size of images takes two masks in Swin and in CSwin; those of stripes
 # across a large map are some 10 MiB each.
 CACHED_SIZES = 8
@@ -25,13 +27,12 @@ def _cached(
     kept = lru_cache(maxsize=CACHED_SIZES)(function)
 
     @wraps(function)
-    def call(*args: object, **kwargs: object) -> Tensor | None:
-        # Under a mode such as FakeTensorMode tensors have no numbers.
-        real = type(torch.empty(0)) is Tensor
-        return (kept if real else function)(*args, **kwargs)
+    def cached(*args: object, **kwargs: object) -> Tensor | None:
+        call = kept if tensors_are_real() else function
+        return call(*args, **kwargs)
 
-    call.cache_info, call.cache_clear = kept.cache_info, kept.cache_clear
-    return call
+    cached.cache_info, cached.cache_clear = kept.cache_info, kept.cache_clear
+    return cached
 
 
 def padded_shape(
