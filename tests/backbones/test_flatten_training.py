@@ -332,3 +332,14 @@ def test_layer_depths(family, prefix):
     assert depths == set(range(LAST + (family in WINDOWED)))
     outside = model.get_layer_depth('bbox_head.fc.bias', prefix)
     assert outside == (LAST, LAST + 1)
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_compiles_as_one_graph(family):
+    model = nano(family).eval()
+    compiled = torch.compile(model, backend='eager', fullgraph=True)
+    x = images(64, 96).float()
+    with torch.no_grad():
+        for out, expected in zip(compiled(x), model(x), strict=True):
+            torch.testing.assert_close(out, expected)
+    torch._dynamo.reset()

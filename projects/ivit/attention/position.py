@@ -31,12 +31,17 @@ def resize_table(
     return maps.to(table.dtype).flatten(2).transpose(1, 2)
 
 
-def tensors_are_real() -> bool:
-    """Whether new tensors have numbers, as under ``FakeTensorMode`` none has.
+def may_be_kept() -> bool:
+    """Whether what is computed now may serve later calls.
 
-    What is made without numbers must not be kept for later.
+    Not while a graph is made, which computes for itself, nor where tensors
+    have no numbers, as under ``FakeTensorMode``.
     """
-    return type(torch.empty(0)) is Tensor
+    return not (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or type(torch.empty(0)) is not Tensor
+    )
 
 
 class ResizedTable:
@@ -62,11 +67,8 @@ class ResizedTable:
             return table
         if (
             torch.is_grad_enabled()
+            or not may_be_kept()
             or table.is_inference()
-            # A graph resizes for itself; its tensors have no address.
-            or torch.compiler.is_compiling()
-            or torch.jit.is_tracing()
-            or not tensors_are_real()
         ):
             return resize_table(table, grid_size, hw_shape)
         key = (

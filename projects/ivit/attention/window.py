@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .position import tensors_are_real
+from .position import may_be_kept
 
 # A size of images takes two masks in Swin and in CSwin; those of stripes
 # across a large map are some 10 MiB each.
@@ -28,7 +28,7 @@ def _cached(
 
     @wraps(function)
     def cached(*args: object, **kwargs: object) -> Tensor | None:
-        call = kept if tensors_are_real() else function
+        call = kept if may_be_kept() else function
         return call(*args, **kwargs)
 
     cached.cache_info, cached.cache_clear = kept.cache_info, kept.cache_clear
