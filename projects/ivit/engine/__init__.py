@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Training and testing from the command line: checks, AMP, CPU launch."""
+"""Training and testing: checks, AMP, CPU launch, layer-wise decay."""
 
 from .amp import BFloat16CPUOptimWrapper, set_amp
 from .checkpoint_check import CheckpointCheck, check_checkpoint_path
@@ -7,10 +7,12 @@ from .data_check import check_data
 from .distributed import leave_process_group
 from .errors import UsageError, one_line_errors
 from .launch import add_common_arguments, build_runner, load_config
+from .layer_decay import LayerDecayOptimWrapperConstructor
 
 __all__ = [
     'BFloat16CPUOptimWrapper',
     'CheckpointCheck',
+    'LayerDecayOptimWrapperConstructor',
     'UsageError',
     'add_common_arguments',
     'build_runner',
