@@ -6,5 +6,14 @@ from .flatten_pvt import FLattenPVT
 from .flatten_pvt_v2 import FLattenPVTv2
 from .flatten_swin import FLattenSwin
 from .ivit import IViT
+from .vit import FLattenDeiT, PlainViT
 
-__all__ = ['FLattenCSwin', 'FLattenPVT', 'FLattenPVTv2', 'FLattenSwin', 'IViT']
+__all__ = [
+    'FLattenCSwin',
+    'FLattenDeiT',
+    'FLattenPVT',
+    'FLattenPVTv2',
+    'FLattenSwin',
+    'IViT',
+    'PlainViT',
+]

@@ -1,0 +1,318 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Plain vision transformers with the attention chosen by config.
+
+ViT (arXiv 2010.11929) at the sizes of DeiT (arXiv 2012.12877), on which the
+papers compare attentions: softmax, interactive (arXiv 2402.17507) or focused
+linear (arXiv 2308.00442, FLatten-DeiT). No class token, which is ours:
+interactive and focused attention work on maps. A classifier averages the map.
+Names of parameters are those of DeiT.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from ..attention import (
+    FocusedLinearAttention,
+    InteractiveAttention,
+    ResizedTable,
+)
+from ..checkpoints import register_strict_loading
+from ..checkpoints.tables import fit_tables
+from .flatten_layers import INIT_CFG, Block, PatchEmbed, to_maps
+from .recompute import recompute
+
+PATCH = 16
+# The options that a config may give to each.
+ATTENTIONS = dict(
+    softmax=(),
+    interactive=('landmarks', 'decomposed', 'interaction'),
+    focused=('focusing_factor', 'kernel_size'),
+)
+
+
+def build_attention(
+    attention: str | Mapping[str, Any],
+    dim: int,
+    num_heads: int,
+    grid_size: tuple[int, int],
+) -> nn.Module:
+    """An attention over maps, from its name or a dict with its options.
+
+    Args:
+        attention: A key of ``ATTENTIONS``, or a dict with that as ``type``
+            and options of the attention beside it.
+        dim: Channels of the tokens.
+        num_heads: Number of heads; divides ``dim``.
+        grid_size: Height and width of the training grid.
+
+    Raises:
+        ValueError: If the name or an option is unknown, or out of its range.
+    """
+    options = dict(attention) if isinstance(attention, Mapping) else {}
+    kind = options.pop('type', None) if options else attention
+    if not isinstance(kind, str) or kind not in ATTENTIONS:
+        raise ValueError(
+            f'attention={attention!r} must be one of {sorted(ATTENTIONS)}, or '
+            'a dict with that as its type.'
+        )
+    unknown = sorted(set(options) - set(ATTENTIONS[kind]))
+    if unknown:
+        raise ValueError(
+            f'attention={attention!r} has the unknown options {unknown}; '
+            f'{kind} attention takes {list(ATTENTIONS[kind])}.'
+        )
+    if kind == 'focused':
+        return FocusedLinearAttention(dim, num_heads, grid_size, **options)
+    if kind == 'softmax':
+        options = dict(decomposed=False, interaction=None)
+    return InteractiveAttention(dim, num_heads, **options)
+
+
+@MODELS.register_module()
+class PlainViT(BaseModule):
+    """A transformer whose maps all have stride 16.
+
+    Any image of at least 1 x 1 goes in; its maps have ceil(H / 16) x
+    ceil(W / 16) cells. Dense prediction needs a pyramid, such as mmseg's
+    ``Feature2Pyramid`` (docs/ivit.md).
+
+    Args:
+        arch: Name of a row of ``arch_settings``, or a dict with the keys
+            ``dim``, ``depth`` and ``num_heads``.
+        attention: ``'softmax'``, ``'interactive'`` or ``'focused'``, or a
+            dict with that as ``type`` and options beside it, such as
+            ``dict(type='interactive', landmarks=(4, 4))``. None is softmax,
+            focused in :class:`FLattenDeiT`.
+        img_size: Height and width of the images that the position tables are
+            trained on, a multiple of 16.
+        mlp_ratio: Hidden width of an MLP over its width.
+        in_channels: Channels of the image.
+        out_indices: Blocks, counted from 0, whose maps are returned; None
+            for the last alone. Blocks behind the last of them are not built.
+            The final norm is applied to the last map, the others are raw.
+        drop_path_rate: Stochastic depth of the last block; rises linearly
+            from 0 at the first.
+        frozen_stages: -1 trains all, 0 freezes patch embedding and position
+            table, i these and the first i blocks.
+        with_cp: Whether blocks are recomputed in the backward pass, to save
+            memory.
+        init_cfg: Initialisation, such as ``dict(type='Pretrained',
+            checkpoint=..., prefix='backbone.')`` for a classifier's file.
+
+    Raises:
+        ValueError: If an argument is out of its range, or a checkpoint of
+            another arch or attention is loaded.
+
+    Example:
+        >>> backbone = PlainViT('t', 'interactive')
+        >>> [tuple(m.shape) for m in backbone(torch.rand(1, 3, 100, 60))]
+        [(1, 192, 7, 4)]
+    """
+
+    arch_settings = {
+        'n': dict(dim=64, depth=4, num_heads=2),
+        't': dict(dim=192, depth=12, num_heads=3),
+        's': dict(dim=384, depth=12, num_heads=6),
+        'b': dict(dim=768, depth=12, num_heads=12),
+    }
+    default_attention = 'softmax'
+
+    def __init__(
+        self,
+        arch: str | dict = 't',
+        attention: str | dict | None = None,
+        img_size: int = 224,
+        mlp_ratio: float = 4.0,
+        in_channels: int = 3,
+        out_indices: Sequence[int] | None = None,
+        drop_path_rate: float = 0.0,
+        frozen_stages: int = -1,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(INIT_CFG if init_cfg is None else init_cfg)
+        self.arch = self._parse_arch(arch)
+        dim, depth = self.arch['dim'], self.arch['depth']
+        if out_indices is None:
+            out_indices = (depth - 1,)
+        if not (
+            isinstance(out_indices, Sequence)
+            and out_indices
+            and set(out_indices) <= set(range(depth))
+            and list(out_indices) == sorted(set(out_indices))
+        ):
+            raise ValueError(
+                f'out_indices={out_indices!r} must name blocks from 0 to '
+                f'{depth - 1}, in rising order.'
+            )
+        num_blocks = max(out_indices) + 1
+        if frozen_stages not in range(-1, num_blocks + 1):
+            raise ValueError(
+                f'frozen_stages={frozen_stages} must be from -1 (nothing '
+                f'frozen) to {num_blocks} (all blocks of this backbone).'
+            )
+        if not 0 <= drop_path_rate < 1:
+            raise ValueError(
+                f'drop_path_rate={drop_path_rate} must be in [0, 1).'
+            )
+        if in_channels < 1:
+            raise ValueError(f'in_channels={in_channels} must be positive.')
+        if not isinstance(img_size, int) or img_size < 1 or img_size % PATCH:
+            raise ValueError(
+                f'img_size={img_size!r} must be a positive multiple of '
+                f'{PATCH}, the side of a patch; images of other sizes can go '
+                'in all the same.'
+            )
+        if attention is None:
+            attention = self.default_attention
+        self.in_channels = in_channels
+        self.out_indices = tuple(out_indices)
+        self.frozen_stages = frozen_stages
+        self.with_cp = with_cp
+        self.grid_size = (img_size // PATCH,) * 2
+        self.patch_embed = PatchEmbed(in_channels, dim, PATCH, PATCH)
+        self.patch_embed.norm = nn.Identity()  # ViT has none here
+        cells = self.grid_size[0] * self.grid_size[1]
+        self.pos_embed = nn.Parameter(torch.empty(1, cells, dim))
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        self._resized = ResizedTable()
+        self.blocks = nn.ModuleList(
+            Block(
+                dim,
+                build_attention(
+                    attention, dim, self.arch['num_heads'], self.grid_size
+                ),
+                mlp_ratio,
+                drop_path_rate * i / max(depth - 1, 1),
+                eps=1e-6,
+            )
+            for i in range(num_blocks)
+        )
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self._register_load_state_dict_pre_hook(_fit_tables, with_module=True)
+        absent = '|'.join(map(str, range(num_blocks, depth)))
+        register_strict_loading(
+            self,
+            may_be_missing=r'(?!)',  # nothing
+            may_be_left_over=rf'head\.|blocks\.({absent})\.',
+        )
+        # Before DDP and the optimizer ask which parameters are trained.
+        self.train()
+
+    @classmethod
+    def _parse_arch(cls, arch: str | dict) -> dict[str, int]:
+        if isinstance(arch, str):
+            if arch not in cls.arch_settings:
+                raise ValueError(
+                    f'arch={arch!r} is unknown; choose one of '
+                    f'{sorted(cls.arch_settings)}, or pass a dict.'
+                )
+            return cls.arch_settings[arch]
+        keys = set(cls.arch_settings['t'])
+        if not (
+            isinstance(arch, dict)
+            and set(arch) == keys
+            and all(isinstance(n, int) and n >= 1 for n in arch.values())
+        ):
+            raise ValueError(
+                f'arch={arch!r} must be a name or a dict with exactly the '
+                f'keys {sorted(keys)}, positive integers.'
+            )
+        return dict(arch)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Compute the maps of the blocks in ``out_indices``.
+
+        Args:
+            x: Images ``(B, in_channels, H, W)``, normalised.
+
+        Returns:
+            One map ``(B, C, ceil(H / 16), ceil(W / 16))`` for each of
+            ``out_indices``.
+
+        Raises:
+            ValueError: If ``x`` is not of that shape.
+        """
+        if x.dim() != 4 or x.shape[1] != self.in_channels or 0 in x.shape[2:]:
+            raise ValueError(
+                f'The input has shape {tuple(x.shape)}; it must be (B, '
+                f'{self.in_channels}, H, W), at least 1 x 1. For images of '
+                'other channels build the backbone with in_channels=....'
+            )
+        x, hw_shape = self.patch_embed(x)
+        x = x + self._resized(self.pos_embed, self.grid_size, hw_shape)
+        outs = []
+        for i, block in enumerate(self.blocks):
+            if self.with_cp and x.requires_grad:
+                x = recompute(block, x, hw_shape)
+            else:
+                x = block(x, hw_shape)
+            if i in self.out_indices:
+                is_last = i == self.out_indices[-1]
+                outs.append(to_maps(self.norm(x) if is_last else x, hw_shape))
+        return tuple(outs)
+
+    def train(self, mode: bool = True) -> 'PlainViT':
+        """Set the mode; what is frozen stays in evaluation mode."""
+        self._resized.clear()
+        super().train(mode)
+        if self.frozen_stages >= 0:
+            self.pos_embed.requires_grad_(False)
+            frozen = self.blocks[: self.frozen_stages]
+            for part in (self.patch_embed, *frozen):
+                part.requires_grad_(False).eval()
+        return self
+
+    def get_layer_depth(
+        self, param_name: str, prefix: str = ''
+    ) -> tuple[int, int]:
+        """Depth of a parameter, for layer-wise learning-rate decay.
+
+        Args:
+            param_name: Name of the parameter in the whole model.
+            prefix: Prefix of the backbone's parameters in that name.
+
+        Returns:
+            The layer's depth and the number of layers: 0 for patch embedding
+            and position table, one for each block, the last for the final
+            norm and everything outside the backbone.
+        """
+        num_layers = self.arch['depth'] + 2
+        depth = num_layers - 1
+        if param_name.startswith(prefix):
+            name = param_name.removeprefix(prefix)
+            if name.startswith('blocks.'):
+                depth = int(name.split('.')[1]) + 1
+            elif name.startswith(('patch_embed.', 'pos_embed')):
+                depth = 0
+        return depth, num_layers
+
+
+@MODELS.register_module()
+class FLattenDeiT(PlainViT):
+    """:class:`PlainViT` with focused linear attention, arXiv 2308.00442.
+
+    The paper's FLatten-DeiT-T is ``FLattenDeiT('t')``. The authors published
+    neither its code nor its weights.
+    """
+
+    default_attention = 'focused'
+
+
+def _fit_tables(
+    backbone: PlainViT, state_dict: dict[str, Any], prefix: str, *_: Any
+) -> None:
+    """Resize the position tables of a checkpoint to those of the backbone."""
+    given = {
+        name.removeprefix(prefix): value
+        for name, value in state_dict.items()
+        if name.startswith(prefix)
+    }
+    fitted, resized = fit_tables(given, backbone.state_dict())
+    for name in resized:
+        state_dict[prefix + name] = fitted[name]
