@@ -1,15 +1,22 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""What happens when weights are loaded."""
+"""What happens when weights are loaded, and files of weights to give away."""
 
+from .convert import from_official, to_official
 from .families import describe
 from .files import check_checkpoint_file
 from .official import register_official_loading, unwrap
+from .publish import save_hashed, save_new, strip_checkpoint
 from .strict import register_strict_loading
 
 __all__ = [
     'check_checkpoint_file',
     'describe',
+    'from_official',
     'register_official_loading',
     'register_strict_loading',
+    'save_hashed',
+    'save_new',
+    'strip_checkpoint',
+    'to_official',
     'unwrap',
 ]

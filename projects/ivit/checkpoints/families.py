@@ -15,6 +15,19 @@ FAMILIES = {
 }
 
 
+def family_of(names: Iterable[str]) -> str:
+    """The key of ``FAMILIES``, or an empty string if none has such names.
+
+    Args:
+        names: Names of a backbone's tensors, without a prefix.
+    """
+    names = list(names)
+    for family, pattern in FAMILIES.items():
+        if any(map(re.compile(pattern).match, names)):
+            return family
+    return ''
+
+
 def describe(names: Iterable[str]) -> str:
     """The family and depths, such as ``'a FLatten-PVT of depths 2, 2, 2, 2'``.
 
@@ -25,16 +38,16 @@ def describe(names: Iterable[str]) -> str:
         An empty string if the names are of none of the families known.
     """
     names = list(names)
-    for family, pattern in FAMILIES.items():
-        blocks = defaultdict(set)
-        for match in map(re.compile(pattern).match, names):
-            if match:
-                blocks[int(match[1])].add(match[2])
-        if blocks:
-            # Focused linear attention is what has this convolution.
-            focused = any('.dwc.' in name for name in names)
-            depths = ', '.join(str(len(blocks[i])) for i in sorted(blocks))
-            article = 'an' if family == 'iViT' else 'a'
-            kind = f'FLatten-{family}' if focused else family
-            return f'{article} {kind} of depths {depths}'
-    return ''
+    family = family_of(names)
+    if not family:
+        return ''
+    blocks = defaultdict(set)
+    for match in map(re.compile(FAMILIES[family]).match, names):
+        if match:
+            blocks[int(match[1])].add(match[2])
+    # Focused linear attention is what has this convolution.
+    focused = any('.dwc.' in name for name in names)
+    depths = ', '.join(str(len(blocks[i])) for i in sorted(blocks))
+    article = 'an' if family == 'iViT' else 'a'
+    kind = f'FLatten-{family}' if focused else family
+    return f'{article} {kind} of depths {depths}'
