@@ -17,25 +17,27 @@ from PIL import Image
 
 from ivit.engine import UsageError, check_data
 
+# The epochs at which warm-up, cosine and training end; the share of the peak
+# that the learning rate falls to.
 SWIN = dict(
-    warm_up=20, decay=0.05, least=5e-6, cosine=300, epochs=300, clip=5.0
+    warm_up=20, decay=0.05, least=0.005, cosine=300, epochs=300, clip=5.0
 )
 PVT = dict(
-    warm_up=5, decay=0.05, least=1e-5, cosine=300, epochs=310, clip=None
+    warm_up=5, decay=0.05, least=0.01, cosine=300, epochs=310, clip=None
 )
 CSWIN = dict(PVT, warm_up=20, ema=0.99984)
 IVIT = dict(
-    warm_up=20, decay=0.05, least=1e-5, cosine=300, epochs=300, clip=1.0
+    warm_up=20, decay=0.05, least=0.01, cosine=300, epochs=300, clip=1.0
 )
 SWIN_384 = dict(
-    SWIN, warm_up=5, decay=1e-8, least=2e-7, cosine=30, epochs=30, peak=2e-5
+    SWIN, warm_up=5, decay=1e-8, least=0.01, cosine=30, epochs=30, peak=2e-5
 )
 CSWIN_384 = dict(
     CSWIN,
     ema=0.99982,
     warm_up=0,
     decay=1e-8,
-    least=5e-7,
+    least=0.1,
     cosine=20,
     epochs=30,
     peak=5e-6,
@@ -184,12 +186,14 @@ def test_learning_rate(name, load):
         assert (np.diff(rates[:begin]) > 0).all()
     assert max(rates) == pytest.approx(peak)
     steps = np.arange(end - begin)
-    cosine = recipe['least'] + (peak - recipe['least']) * 0.5 * (
+    least = recipe['least'] * peak
+    cosine = least + (peak - least) * 0.5 * (
         1 + np.cos(np.pi * steps / (end - begin))
     )
     assert rates[begin:end] == pytest.approx(cosine, rel=1e-6)
     # The cool-down: mmengine stops a step before the cosine's end.
     assert rates[end:] == pytest.approx([rates[end - 1]] * len(rates[end:]))
+    assert rates[-1] == pytest.approx(least, rel=0.03)
 
 
 @every

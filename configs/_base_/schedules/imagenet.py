@@ -17,7 +17,7 @@ param_scheduler = [
     ),
     dict(
         type='CosineAnnealingLR',
-        eta_min=1e-5,
+        eta_min_ratio=0.01,
         begin=warm_up,
         end=max_epochs,
         by_epoch=True,
@@ -29,11 +29,10 @@ optim_wrapper = dict(
     optimizer=dict(
         type='AdamW', lr=0.001, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05
     ),
-    # Of vectors, biases and Swin's position tables; those of focused
-    # attention and PVT, and `scale`, decay, as the authors' do.
+    # None on vectors (biases, norms) and Swin's position tables; those of
+    # focused attention and PVT, and `scale`, decay, as the authors' do.
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
         flat_decay_mult=0.0,
         custom_keys=dict(relative_position_bias_table=dict(decay_mult=0.0)),
     ),

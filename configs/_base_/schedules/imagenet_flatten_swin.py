@@ -3,5 +3,5 @@
 _base_ = './imagenet.py'
 
 param_scheduler = _base_.param_scheduler
-param_scheduler[1].eta_min = 5e-6
+param_scheduler[1].eta_min_ratio = 0.005
 optim_wrapper = dict(clip_grad=dict(max_norm=5.0))

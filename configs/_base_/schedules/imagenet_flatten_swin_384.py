@@ -8,6 +8,6 @@ warm_up = 5
 train_cfg = dict(max_epochs=max_epochs)
 param_scheduler = _base_.param_scheduler
 param_scheduler[0].end = warm_up
-param_scheduler[1].update(begin=warm_up, end=max_epochs, eta_min=2e-7)
+param_scheduler[1].update(begin=warm_up, end=max_epochs, eta_min_ratio=0.01)
 optim_wrapper = dict(optimizer=dict(lr=2e-5, weight_decay=1e-8))
 auto_scale_lr = dict(base_batch_size=512)
