@@ -140,22 +140,22 @@ def test_flatten_learns(tool, tmp_path, family, options):
     """Some steps over few images: the loss is finite throughout and falls."""
     cfg = Config.fromfile(CONFIGS / f'mask_rcnn_flatten_{family}_n_shapes.py')
     cfg.train_dataloader.update(
-        batch_size=8, num_workers=0, persistent_workers=False
+        batch_size=4, num_workers=0, persistent_workers=False
     )
     sizes = dict(data_root='small', num_train=16, num_val=1)
     for split in ('train', 'val', 'test'):
         cfg[f'{split}_dataloader'].dataset.update(sizes)
-        cfg[
-            f'{split}_evaluator'
-        ].ann_file = 'small/annotations/instances_val.json'
-    cfg.train_cfg.update(max_epochs=15, val_interval=100)
+    answers = 'small/annotations/instances_val.json'
+    cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = answers
+    cfg.train_cfg.update(max_epochs=5, val_interval=100)
+    cfg.param_scheduler = []  # warm-up would take all of it
     cfg.default_hooks.logger.interval = 1
     cfg.log_level = 'WARNING'
     cfg.dump(tmp_path / 'nano.py')
     tool('train', tmp_path / 'nano.py', *options)
     (log,) = tmp_path.rglob('scalars.json')
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    losses = np.array([line['loss'] for line in lines])
-    assert len(losses) == 30
+    losses = np.array([line['loss'] for line in lines if 'loss' in line])
+    assert len(losses) == 20
     assert np.isfinite(losses).all()
-    assert losses[-5:].mean() < 0.7 * losses[:5].mean()
+    assert losses[-5:].mean() < 0.8 * losses[:2].mean()
