@@ -14,4 +14,4 @@ model = dict(
 )
 train_dataloader = dict(batch_size=64)
 optim_wrapper = dict(optimizer=dict(weight_decay=0.1))
-custom_hooks = [dict(type='EMAHook', momentum=1.8e-4, priority='ABOVE_NORMAL')]
+custom_hooks = [dict(type='EMAHook', momentum=1.8e-4, priority='BELOW_NORMAL')]

@@ -3,4 +3,5 @@
 _base_ = './imagenet.py'
 
 train_cfg = dict(max_epochs=310)
-custom_hooks = [dict(type='EMAHook', momentum=1.6e-4, priority='ABOVE_NORMAL')]
+# Behind the check of a checkpoint that the tools make.
+custom_hooks = [dict(type='EMAHook', momentum=1.6e-4, priority='BELOW_NORMAL')]

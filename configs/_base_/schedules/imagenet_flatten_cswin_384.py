@@ -8,5 +8,5 @@ train_cfg = dict(max_epochs=30)
 param_scheduler = _base_.param_scheduler[1:]
 param_scheduler[0].update(begin=0, end=max_epochs, eta_min_ratio=0.1)
 optim_wrapper = dict(optimizer=dict(lr=5e-6, weight_decay=1e-8))
-custom_hooks = [dict(type='EMAHook', momentum=1.8e-4, priority='ABOVE_NORMAL')]
+custom_hooks = [dict(type='EMAHook', momentum=1.8e-4, priority='BELOW_NORMAL')]
 auto_scale_lr = dict(base_batch_size=512)
