@@ -136,7 +136,7 @@ class FLattenCSwin(PyramidBackbone):
             split_sizes = (1, 2, 12, 12) if img_size == 384 else (1, 2, 7, 7)
         self.norm_outputs = norm_outputs
         self.stage1_conv_embed = ConvEmbed(in_channels, dims[0])
-        for i in range(self.num_stages):
+        for i in range(self.num_built):
             if i > 0:
                 self.add_module(f'merge{i}', Merge(dims[i - 1], dims[i]))
             stripes = softmax_stripes(split_sizes, grids[i][0], i, kinds[i])
@@ -168,7 +168,7 @@ class FLattenCSwin(PyramidBackbone):
         if norm_outputs:
             for i in self.out_indices:
                 self.add_module(f'norm{i}', nn.LayerNorm(dims[i]))
-        absent = range(self.num_stages, 4)
+        absent = range(self.num_built, 4)
         register_official_loading(
             self,
             [f'stage{i + 1}.' for i in absent]
@@ -194,7 +194,7 @@ class FLattenCSwin(PyramidBackbone):
         self._check_input(x)
         x, hw_shape = self.stage1_conv_embed(x)
         outs = []
-        for i in range(self.num_stages):
+        for i in range(self.num_built):
             if i > 0:
                 x, hw_shape = self.get_submodule(f'merge{i}')(x, hw_shape)
             for block in self.get_submodule(f'stage{i + 1}'):

@@ -174,7 +174,7 @@ class FLattenPVT(PyramidBackbone):
         self.grid_sizes = training_grids(img_size)
         tiles = focused_windows(window_size, img_size)
         self._resized: list[ResizedTable] = []
-        for i in range(self.num_stages):
+        for i in range(self.num_built):
             embed = PatchEmbed(
                 dims[i - 1] if i else in_channels,
                 dims[i],
@@ -214,7 +214,7 @@ class FLattenPVT(PyramidBackbone):
             [
                 f'{part}{i + 1}'
                 for part in ('patch_embed', 'pos_embed', 'block', 'norm')
-                for i in range(self.num_stages, 4)
+                for i in range(self.num_built, 4)
             ],
         )
         # Before DDP and the optimizer ask which parameters are trained.
@@ -256,7 +256,7 @@ class FLattenPVT(PyramidBackbone):
         """
         self._check_input(x)
         outs = []
-        for i in range(self.num_stages):
+        for i in range(self.num_built):
             x, hw_shape = self.get_submodule(f'patch_embed{i + 1}')(x)
             x = self._enter(x, i, hw_shape)
             for block in self.get_submodule(f'block{i + 1}'):

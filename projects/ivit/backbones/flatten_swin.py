@@ -252,7 +252,7 @@ class FLattenSwin(PyramidBackbone):
         self.norm_outputs = norm_outputs
         self.patch_embed = PatchEmbed(in_channels, dims[0], 4, 4)
         self.layers = nn.ModuleList()
-        for i in range(self.num_stages):
+        for i in range(self.num_built):
             side = softmax_side(softmax_window, grids[i][0], i, kinds[i])
             blocks = []
             for j, rate in enumerate(self._drop_paths(i)):
@@ -276,14 +276,14 @@ class FLattenSwin(PyramidBackbone):
                 blocks.append(Block(dims[i], attn, mlp_ratio, rate))
             downsample = (
                 PatchMerging(dims[i], dims[i + 1])
-                if i + 1 < self.num_stages
+                if i + 1 < self.num_built
                 else None
             )
             self.layers.append(SwinStage(blocks, downsample))
         if norm_outputs:
             for i in self.out_indices:
                 self.add_module(f'norm{i}', nn.LayerNorm(dims[i]))
-        absent = range(self.num_stages, 4)
+        absent = range(self.num_built, 4)
         register_official_loading(
             self,
             [f'layers.{i}.' for i in absent]

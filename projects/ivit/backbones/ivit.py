@@ -135,7 +135,7 @@ class IViT(PyramidBackbone):
             conv_bn(dims[0] // 2, dims[0], norm_cfg, stride=2),
         )
         self.stages = nn.ModuleList()
-        for i in range(self.num_stages):
+        for i in range(self.num_built):
             stage = nn.Sequential()
             if i > 0:
                 stage.append(conv_bn(dims[i - 1], dims[i], norm_cfg, stride=2))
@@ -163,7 +163,7 @@ class IViT(PyramidBackbone):
             self,
             may_be_missing=r'norm\d\.',
             may_be_left_over=(
-                rf'norm\d\.|stages\.[{self.num_stages}-9]\.|head\.'
+                rf'norm\d\.|stages\.[{self.num_built}-9]\.|head\.'
             ),
         )
         # Before DDP and the optimizer ask which parameters are trained.

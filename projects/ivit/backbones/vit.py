@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -23,8 +22,8 @@ from ..attention import (
 )
 from ..checkpoints import register_strict_loading
 from ..checkpoints.tables import fit_tables
+from .base import Backbone
 from .flatten_layers import INIT_CFG, Block, PatchEmbed, to_maps
-from .recompute import recompute
 
 PATCH = 16
 # The options that a config may give to each.
@@ -74,7 +73,7 @@ def build_attention(
 
 
 @MODELS.register_module()
-class PlainViT(BaseModule):
+class PlainViT(Backbone):
     """A transformer whose maps all have stride 16.
 
     Any image of at least 1 x 1 goes in; its maps have ceil(H / 16) x
@@ -135,33 +134,19 @@ class PlainViT(BaseModule):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(INIT_CFG if init_cfg is None else init_cfg)
-        self.arch = self._parse_arch(arch)
-        dim, depth = self.arch['dim'], self.arch['depth']
-        if out_indices is None:
-            out_indices = (depth - 1,)
-        if not (
-            isinstance(out_indices, Sequence)
-            and out_indices
-            and set(out_indices) <= set(range(depth))
-            and list(out_indices) == sorted(set(out_indices))
-        ):
-            raise ValueError(
-                f'out_indices={out_indices!r} must name blocks from 0 to '
-                f'{depth - 1}, in rising order.'
-            )
-        num_blocks = max(out_indices) + 1
-        if frozen_stages not in range(-1, num_blocks + 1):
-            raise ValueError(
-                f'frozen_stages={frozen_stages} must be from -1 (nothing '
-                f'frozen) to {num_blocks} (all blocks of this backbone).'
-            )
-        if not 0 <= drop_path_rate < 1:
-            raise ValueError(
-                f'drop_path_rate={drop_path_rate} must be in [0, 1).'
-            )
-        if in_channels < 1:
-            raise ValueError(f'in_channels={in_channels} must be positive.')
+        settings = self._parse_arch(arch)
+        dim, depth = settings['dim'], settings['depth']
+        super().__init__(
+            (depth,),
+            'blocks',
+            in_channels,
+            (depth - 1,) if out_indices is None else out_indices,
+            drop_path_rate,
+            frozen_stages,
+            with_cp,
+            INIT_CFG if init_cfg is None else init_cfg,
+        )
+        self.arch = settings
         if not isinstance(img_size, int) or img_size < 1 or img_size % PATCH:
             raise ValueError(
                 f'img_size={img_size!r} must be a positive multiple of '
@@ -170,10 +155,6 @@ class PlainViT(BaseModule):
             )
         if attention is None:
             attention = self.default_attention
-        self.in_channels = in_channels
-        self.out_indices = tuple(out_indices)
-        self.frozen_stages = frozen_stages
-        self.with_cp = with_cp
         self.grid_size = (img_size // PATCH,) * 2
         self.patch_embed = PatchEmbed(in_channels, dim, PATCH, PATCH)
         self.patch_embed.norm = nn.Identity()  # ViT has none here
@@ -188,14 +169,14 @@ class PlainViT(BaseModule):
                     attention, dim, self.arch['num_heads'], self.grid_size
                 ),
                 mlp_ratio,
-                drop_path_rate * i / max(depth - 1, 1),
+                rate,
                 eps=1e-6,
             )
-            for i in range(num_blocks)
+            for rate in self._drop_paths(0)[: self.num_built]
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self._register_load_state_dict_pre_hook(_fit_tables, with_module=True)
-        absent = '|'.join(map(str, range(num_blocks, depth)))
+        absent = '|'.join(map(str, range(self.num_built, depth)))
         register_strict_loading(
             self,
             may_be_missing=r'(?!)',  # nothing
@@ -238,20 +219,12 @@ class PlainViT(BaseModule):
         Raises:
             ValueError: If ``x`` is not of that shape.
         """
-        if x.dim() != 4 or x.shape[1] != self.in_channels or 0 in x.shape[2:]:
-            raise ValueError(
-                f'The input has shape {tuple(x.shape)}; it must be (B, '
-                f'{self.in_channels}, H, W), at least 1 x 1. For images of '
-                'other channels build the backbone with in_channels=....'
-            )
+        self._check_input(x)
         x, hw_shape = self.patch_embed(x)
         x = x + self._resized(self.pos_embed, self.grid_size, hw_shape)
         outs = []
         for i, block in enumerate(self.blocks):
-            if self.with_cp and x.requires_grad:
-                x = recompute(block, x, hw_shape)
-            else:
-                x = block(x, hw_shape)
+            x = self._run(block, x, hw_shape)
             if i in self.out_indices:
                 is_last = i == self.out_indices[-1]
                 outs.append(to_maps(self.norm(x) if is_last else x, hw_shape))
@@ -260,37 +233,19 @@ class PlainViT(BaseModule):
     def train(self, mode: bool = True) -> 'PlainViT':
         """Set the mode; what is frozen stays in evaluation mode."""
         self._resized.clear()
-        super().train(mode)
-        if self.frozen_stages >= 0:
-            self.pos_embed.requires_grad_(False)
-            frozen = self.blocks[: self.frozen_stages]
-            for part in (self.patch_embed, *frozen):
-                part.requires_grad_(False).eval()
-        return self
+        return super().train(mode)
 
-    def get_layer_depth(
-        self, param_name: str, prefix: str = ''
-    ) -> tuple[int, int]:
-        """Depth of a parameter, for layer-wise learning-rate decay.
+    def _parts(self, stage: int) -> list[nn.Module | nn.Parameter]:
+        if stage < 0:
+            return [self.patch_embed, self.pos_embed]
+        return [self.blocks[stage]]
 
-        Args:
-            param_name: Name of the parameter in the whole model.
-            prefix: Prefix of the backbone's parameters in that name.
-
-        Returns:
-            The layer's depth and the number of layers: 0 for patch embedding
-            and position table, one for each block, the last for the final
-            norm and everything outside the backbone.
-        """
-        num_layers = self.arch['depth'] + 2
-        depth = num_layers - 1
-        if param_name.startswith(prefix):
-            name = param_name.removeprefix(prefix)
-            if name.startswith('blocks.'):
-                depth = int(name.split('.')[1]) + 1
-            elif name.startswith(('patch_embed.', 'pos_embed')):
-                depth = 0
-        return depth, num_layers
+    def _locate(self, name: str) -> tuple[int, int] | None:
+        if name.startswith('blocks.'):
+            return 0, int(name.split('.')[1])
+        if name.startswith(('patch_embed.', 'pos_embed')):
+            return 0, -1
+        return None
 
 
 @MODELS.register_module()
