@@ -70,16 +70,19 @@ def classifier(family):
 @every_family
 def test_a_whole_classifier_takes_the_file(family):
     content = authors(family)
-    model = classifier(family)
+    weights = content['model']
+    whole = classifier(family)
+    load_state_dict(whole, content, strict=True)
+    model, target = classifier(family), classifier(family)
     check = CheckpointCheck(whole_model=True)
     check.after_load_checkpoint(SimpleNamespace(model=model), content)
-    target = classifier(family)
-    load_state_dict(target, content, strict=True)
-    for loaded in (model, target):
-        assert is_loaded(loaded.backbone, content['model'])
+    # As EMAHook and mmengine go on.
+    load_state_dict(target, content['state_dict'], strict=True)
+    for loaded in (whole, model, target):
+        assert is_loaded(loaded.backbone, weights)
         weight, bias = loaded.head.fc.parameters()
-        assert torch.equal(weight, content['model']['head.weight'])
-        assert torch.equal(bias, content['model']['head.bias'])
+        assert torch.equal(weight, weights['head.weight'])
+        assert torch.equal(bias, weights['head.bias'])
     again = classifier(family)  # from our own
     load_state_dict(again, target.state_dict(), strict=True)
     assert is_loaded(again, target.state_dict())

@@ -73,8 +73,9 @@ class CheckpointCheck(Hook):
             model = model.module
         if isinstance(model, BaseTTAModel):
             model = model.module
-        if not self.whole_model and not hasattr(model, 'head'):
-            _place_backbone(checkpoint)
+        is_classifier = hasattr(model, 'head')
+        if is_classifier or not self.whole_model:
+            _place_backbone(checkpoint, '' if is_classifier else 'backbone.')
         state = checkpoint.get('state_dict', checkpoint)
         state = {re.sub(r'^module\.', '', name): state[name] for name in state}
         # What the whole model does to names, as a classifier with the FLatten
@@ -97,17 +98,17 @@ class CheckpointCheck(Hook):
             )
 
 
-def _place_backbone(checkpoint: dict) -> None:
-    """Give weights of a backbone alone the names they have in a model.
+def _place_backbone(checkpoint: dict, prefix: str) -> None:
+    """Put weights of a backbone alone where mmengine and its hooks look.
 
     Such as the FLatten authors' files in ``load_from`` of a detector. A
-    classifier knows them by itself, with their head.
+    classifier has its own way with their names, head included.
     """
     weights = unwrap(checkpoint)
     if describe(weights):
         checkpoint.clear()
         checkpoint['state_dict'] = {
-            f'backbone.{name}': value for name, value in weights.items()
+            f'{prefix}{name}': value for name, value in weights.items()
         }
 
 
