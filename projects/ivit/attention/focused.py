@@ -22,7 +22,7 @@ from .depthwise import depthwise_conv
 from .pointwise import PointwiseLinear
 from .position import ResizedTable
 from .precision import no_autocast, wide_linear, widen
-from .tokens import check_tokens
+from .tokens import check_heads, check_tokens
 from .window import merge_windows, split_windows, window_regions
 
 EPS = 1e-6
@@ -151,11 +151,7 @@ class FocusedAttention(nn.Module):
         window_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        if num_heads < 1 or dim % num_heads:
-            raise ValueError(
-                f'num_heads={num_heads} does not divide dim={dim}; choose a '
-                'number of heads that does.'
-            )
+        check_heads(dim, num_heads)
         if not (
             isinstance(focusing_factor, int | float)
             and 1 <= focusing_factor < float('inf')

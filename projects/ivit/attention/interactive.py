@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .pointwise import PointwiseLinear
-from .tokens import check_tokens
+from .tokens import check_heads, check_tokens
 
 INTERACTIONS = ('both', 'pre', 'post', None)
 
@@ -164,11 +164,7 @@ class InteractiveAttention(nn.Module):
         qkv_bias: bool = True,
     ) -> None:
         super().__init__()
-        if num_heads < 1 or dim % num_heads:
-            raise ValueError(
-                f'num_heads={num_heads} does not divide dim={dim}; choose a '
-                'number of heads that does.'
-            )
+        check_heads(dim, num_heads)
         if not (
             isinstance(landmarks, Sequence)
             and len(landmarks) == 2

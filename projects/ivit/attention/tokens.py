@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Tokens that form a map."""
+"""What attention asks of tokens and of its width."""
 
 from torch import Tensor
 
@@ -15,4 +15,17 @@ def check_tokens(x: Tensor, hw_shape: tuple[int, int], dim: int) -> None:
         raise ValueError(
             f'x has shape {tuple(x.shape)}; for hw_shape={hw_shape} and '
             f'dim={dim} it must be (B, {height * width}, {dim}).'
+        )
+
+
+def check_heads(dim: int, num_heads: int) -> None:
+    """Check that ``num_heads`` heads share ``dim`` channels evenly.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    if num_heads < 1 or dim % num_heads:
+        raise ValueError(
+            f'num_heads={num_heads} does not divide dim={dim}; choose a '
+            'number of heads that does.'
         )

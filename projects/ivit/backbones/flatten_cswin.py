@@ -154,7 +154,7 @@ class FLattenCSwin(PyramidBackbone):
                         )
                     ]
                 else:
-                    check_heads(dims[i], num_heads[i], len(stripes))
+                    check_branches(dims[i], num_heads[i], len(stripes))
                     branches = [
                         StripeBranch(
                             dims[i] // len(stripes),
@@ -251,7 +251,7 @@ def softmax_stripes(
     return [(None, split), (split, None)]
 
 
-def check_heads(dim: int, num_heads: int, branches: int) -> None:
+def check_branches(dim: int, num_heads: int, branches: int) -> None:
     """Raise a ``ValueError`` if branches cannot share heads and channels."""
     if num_heads % branches or dim % num_heads:
         raise ValueError(

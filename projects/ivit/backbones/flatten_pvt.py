@@ -19,6 +19,7 @@ from ..attention import (
     PointwiseLinear,
     ResizedTable,
 )
+from ..attention.tokens import check_heads
 from ..checkpoints import register_official_loading
 from .base import PyramidBackbone
 from .flatten_layers import (
@@ -59,11 +60,7 @@ class SpatialReductionAttention(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, sr_ratio: int) -> None:
         super().__init__()
-        if dim % num_heads:
-            raise ValueError(
-                f'num_heads={num_heads} does not divide dim={dim}; choose a '
-                'number of heads that does.'
-            )
+        check_heads(dim, num_heads)
         self.num_heads = num_heads
         self.q = PointwiseLinear(dim, dim)
         self.kv = PointwiseLinear(dim, 2 * dim)

@@ -19,6 +19,7 @@ from ..attention import (
     split_windows,
     window_attention,
 )
+from ..attention.tokens import check_heads
 from ..checkpoints import register_official_loading
 from .base import PyramidBackbone
 from .flatten_layers import (
@@ -55,11 +56,7 @@ class WindowAttention(nn.Module):
         shift: tuple[int, int],
     ) -> None:
         super().__init__()
-        if dim % num_heads:
-            raise ValueError(
-                f'num_heads={num_heads} does not divide dim={dim}; choose a '
-                'number of heads that does.'
-            )
+        check_heads(dim, num_heads)
         self.num_heads = num_heads
         self.window = window
         self.shift = shift
