@@ -55,6 +55,8 @@ def reference(weights, x, hw_shape, heads, p):
         heads,
         p,
     )
+    if 'dwc.weight' not in weights:
+        return linear('proj', out)
     kernel = weights['dwc.weight'].shape[-1]
     convolved = []
     for part in value.split(dim // heads, -1):

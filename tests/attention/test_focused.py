@@ -114,6 +114,7 @@ CLASSES = [FocusedLinearAttention, FocusedLinearAttentionPVT]
         dict(),
         dict(qkv_bias=False),
         dict(kernel_size=1),
+        dict(kernel_size=None),
         dict(kernel_size=3, focusing_factor=2),
         dict(focusing_factor=3.5),
         dict(focusing_factor=32),
@@ -128,9 +129,33 @@ def test_equals_the_reference(cls, kwargs, hw_shape):
     assert error(attn.double()(x.double(), hw_shape), expected) < 1e-11
 
 
+def test_plain_linear_attention():
+    """p = 1 without DWC: ReLU is the feature map, and nothing else."""
+    attn = build(
+        dim=8, heads=2, grid=(3, 4), focusing_factor=1, kernel_size=None
+    ).double()
+    x = torch.randn(2, 12, 8).double()
+    weights = in_double(attn)
+    qkv = x @ weights['qkv.weight'].T + weights['qkv.bias']
+    query, key, value = qkv.split(8, -1)
+    scale = torch.log1p(weights['scale'].exp())
+    query = (query.clamp(min=0) + 1e-6) / scale
+    key = key + weights['positional_encoding']
+    key = (key.clamp(min=0) + 1e-6) / scale
+    outs = []
+    for head in (slice(0, 4), slice(4, 8)):
+        similar = query[..., head] @ key[..., head].mT
+        total = similar.sum(-1, keepdim=True) + 12 * 1e-6
+        outs.append(similar / total @ value[..., head])
+    expected = torch.cat(outs, -1) @ weights['proj.weight'].T
+    expected = expected + weights['proj.bias']
+    assert error(attn(x, (3, 4)), expected) < 1e-13
+
+
+@pytest.mark.parametrize('kernel_size', [5, None])
 @pytest.mark.parametrize('cls', CLASSES)
-def test_gradients(cls):
-    attn = build(cls, 8, 2, (2, 3)).double()
+def test_gradients(cls, kernel_size):
+    attn = build(cls, 8, 2, (2, 3), kernel_size=kernel_size).double()
     x = torch.randn(2, 6, 8, dtype=torch.double, requires_grad=True)
     names, values = zip(*attn.named_parameters(), strict=True)
 
@@ -170,6 +195,9 @@ def test_names_and_shapes_are_the_authors():
         attn = cls(24, 3, (7, 9))
         shapes = {k: tuple(v.shape) for k, v in attn.state_dict().items()}
         assert shapes == common | own
+        bare = cls(24, 3, (7, 9), kernel_size=None).state_dict()
+        assert set(shapes) - set(bare) == {'dwc.weight', 'dwc.bias'}
+        assert set(bare) < set(shapes)
         # As the published models start: softplus(0) = ln 2, no position.
         assert not attn.scale.any() and not attn.positional_encoding.any()
 
@@ -281,7 +309,8 @@ def test_on_meta_tensors():
         (dict(focusing_factor=float('nan')), 'focusing_factor=nan'),
         (dict(focusing_factor=float('inf')), 'focusing_factor=inf'),
         (dict(focusing_factor='3'), "focusing_factor='3'"),
-        (dict(kernel_size=4), 'kernel_size=4 must be odd'),
+        (dict(kernel_size=4), 'kernel_size=4 must be odd.*None for no con'),
+        (dict(kernel_size=0), 'kernel_size=0'),
         (dict(kernel_size=-1), 'kernel_size=-1'),
         (dict(kernel_size=5.0), 'kernel_size=5.0'),
         (dict(grid_size=(0, 7)), r'grid_size=\(0, 7\) must be'),

@@ -158,6 +158,10 @@ def test_options_reach_the_attention():
     attn = FLattenDeiT(TINY, attention).blocks[2].attn
     assert attn.focusing_factor == 4
     assert attn.dwc.kernel_size == (3, 3)
+    attention = dict(type='focused', focusing_factor=1, kernel_size=None)
+    for block in PlainViT(TINY, attention).blocks:
+        assert block.attn.focusing_factor == 1
+        assert not any('dwc' in name for name in block.attn.state_dict())
     attn = PlainViT(TINY).blocks[0].attn
     assert isinstance(attn, InteractiveAttention)
     assert not attn.decomposed

@@ -123,8 +123,10 @@ def _check_size(name: str, size: Sequence[int]) -> None:
 class FocusedAttention(nn.Module):
     """Focused linear attention over a map, of Q, K and V projected elsewhere.
 
-    The learned table ``positional_encoding`` lies on the training grid and is
-    interpolated to the map. Parameter names and shapes are those of the
+    With p = 1 and without DWC it is plain linear attention: the feature map
+    is ``(ReLU(x) + 1e-6) / scale``. The learned table
+    ``positional_encoding`` lies on the training grid and is interpolated to
+    the map. Parameter names and shapes are those of the
     authors' checkpoints.
 
     Args:
@@ -132,7 +134,7 @@ class FocusedAttention(nn.Module):
         num_heads: Number of heads h; divides ``dim``.
         grid_size: Height and width of the training grid.
         focusing_factor: p, at least 1.
-        kernel_size: Side of DWC's kernel, odd.
+        kernel_size: Side of DWC's kernel, odd; None leaves DWC out.
         window_size: Height and width of tiles in which to attend; None
             attends over the whole map.
 
@@ -147,7 +149,7 @@ class FocusedAttention(nn.Module):
         num_heads: int,
         grid_size: tuple[int, int],
         focusing_factor: float = 3,
-        kernel_size: int = 5,
+        kernel_size: int | None = 5,
         window_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
@@ -160,15 +162,15 @@ class FocusedAttention(nn.Module):
                 f'focusing_factor={focusing_factor!r} must be a number of at '
                 'least 1; the published models have 3.'
             )
-        if not (
+        if kernel_size is not None and not (
             isinstance(kernel_size, int)
             and kernel_size > 0
             and kernel_size % 2 == 1
         ):
             raise ValueError(
                 f'kernel_size={kernel_size!r} must be odd and positive, so '
-                'that the convolution keeps the size of the map; the '
-                'published models have 5.'
+                'that the convolution keeps the size of the map, or None for '
+                'no convolution; the published models have 5.'
             )
         _check_size('grid_size', grid_size)
         if window_size is not None:
@@ -178,15 +180,17 @@ class FocusedAttention(nn.Module):
         self.grid_size = tuple(grid_size)
         self.focusing_factor = focusing_factor
         self.window_size = None if window_size is None else tuple(window_size)
-        head_dim = dim // num_heads
-        # One kernel for all heads (models): the channels of one head.
-        self.dwc = nn.Conv2d(
-            head_dim,
-            head_dim,
-            kernel_size,
-            padding=kernel_size // 2,
-            groups=head_dim,
-        )
+        self.dwc = None
+        if kernel_size is not None:
+            # One kernel for all heads (models): the channels of one head.
+            head_dim = dim // num_heads
+            self.dwc = nn.Conv2d(
+                head_dim,
+                head_dim,
+                kernel_size,
+                padding=kernel_size // 2,
+                groups=head_dim,
+            )
         self.scale = nn.Parameter(torch.zeros(1, 1, dim))
         height, width = grid_size
         self.positional_encoding = nn.Parameter(
@@ -231,6 +235,8 @@ class FocusedAttention(nn.Module):
             self.focusing_factor,
             valid,
         )
+        if self.dwc is None:
+            return out
         return out + depthwise_conv(
             value, hw_shape, self.dwc.weight, self.dwc.bias
         )
@@ -262,7 +268,7 @@ class FocusedLinearAttention(FocusedAttention):
         num_heads: Number of heads h; divides ``dim``.
         grid_size: Height and width of the training grid.
         focusing_factor: p, at least 1.
-        kernel_size: Side of DWC's kernel, odd.
+        kernel_size: Side of DWC's kernel, odd; None leaves DWC out.
         qkv_bias: Whether the projection to Q, K and V has a bias.
         window_size: Height and width of tiles in which to attend; None
             attends over the whole map.
@@ -277,7 +283,7 @@ class FocusedLinearAttention(FocusedAttention):
         num_heads: int,
         grid_size: tuple[int, int],
         focusing_factor: float = 3,
-        kernel_size: int = 5,
+        kernel_size: int | None = 5,
         qkv_bias: bool = True,
         window_size: tuple[int, int] | None = None,
     ) -> None:

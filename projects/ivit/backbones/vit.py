@@ -85,8 +85,10 @@ class PlainViT(Backbone):
             ``dim``, ``depth`` and ``num_heads``.
         attention: ``'softmax'``, ``'interactive'`` or ``'focused'``, or a
             dict with that as ``type`` and options beside it, such as
-            ``dict(type='interactive', landmarks=(4, 4))``. None is softmax,
-            focused in :class:`FLattenDeiT`.
+            ``dict(type='interactive', landmarks=(4, 4))``, or
+            ``dict(type='focused', focusing_factor=1, kernel_size=None)`` for
+            plain linear attention. None is softmax, focused in
+            :class:`FLattenDeiT`.
         img_size: Height and width of the images that the position tables are
             trained on, a multiple of 16.
         mlp_ratio: Hidden width of an MLP over its width.
