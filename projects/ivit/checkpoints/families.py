@@ -5,13 +5,15 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
-# A name that only this family has; its groups are the stage and the block.
+# A name that only this family has; its groups are the stage, which a plain
+# transformer has one of, and the block.
 FAMILIES = {
     'Swin': r'layers\.(\d+)\.blocks\.(\d+)\.attn\.qkv\.',
     'PVTv2': r'block(\d)\.(\d+)\.mlp\.dwconv\.',
     'PVT': r'block(\d)\.(\d+)\.attn\.q\.',
     'CSwin': r'stage(\d)\.(\d+)\.attns\.',
     'iViT': r'stages\.(\d)\.(\d+)\.(?:conv1\.conv|pos)\.',
+    'ViT': r'(blocks)\.(\d+)\.attn\.',
 }
 
 
@@ -31,6 +33,9 @@ def family_of(names: Iterable[str]) -> str:
 def describe(names: Iterable[str]) -> str:
     """The family and depths, such as ``'a FLatten-PVT of depths 2, 2, 2, 2'``.
 
+    A plain transformer is ``'a ViT of depth 12'`` or ``'a FLatten-DeiT of
+    depth 12'``.
+
     Args:
         names: Names of a backbone's tensors, without a prefix.
 
@@ -44,10 +49,12 @@ def describe(names: Iterable[str]) -> str:
     blocks = defaultdict(set)
     for match in map(re.compile(FAMILIES[family]).match, names):
         if match:
-            blocks[int(match[1])].add(match[2])
+            blocks[match[1]].add(match[2])
     # Focused linear attention is what has this convolution.
     focused = any('.dwc.' in name for name in names)
-    depths = ', '.join(str(len(blocks[i])) for i in sorted(blocks))
+    depths = [str(len(blocks[i])) for i in sorted(blocks)]
     article = 'an' if family == 'iViT' else 'a'
-    kind = f'FLatten-{family}' if focused else family
-    return f'{article} {kind} of depths {depths}'
+    plain = family == 'ViT'
+    kind = f'FLatten-{"DeiT" if plain else family}' if focused else family
+    word = 'depth' if plain else 'depths'
+    return f'{article} {kind} of {word} {", ".join(depths)}'
