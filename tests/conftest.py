@@ -1,10 +1,11 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """What holds for every test."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from mmengine.registry import DefaultScope
+from mmengine.utils import ManagerMixin
 
 
 @pytest.fixture(autouse=True)
@@ -15,3 +16,18 @@ def no_scope_is_left() -> Iterator[None]:
     """
     yield
     DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(scope='session')
+def forget_globals() -> Callable[[], None]:
+    """Forget the scope, loggers and so on that a runner leaves.
+
+    The next one would share them by their name, which has the time in it.
+    """
+
+    def forget(manager: type = ManagerMixin) -> None:
+        manager._instance_dict.clear()
+        for child in manager.__subclasses__():
+            forget(child)
+
+    return forget

@@ -12,7 +12,6 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
-from mmengine.utils import ManagerMixin
 from official_files import authors
 from run_tool import run_tool
 from torch import nn
@@ -47,13 +46,6 @@ class Points(torch.utils.data.Dataset):
         return dict(inputs=torch.tensor([float(i), 1.0]))
 
 
-def forget_globals(manager):
-    """Scope, logger and so on, which a runner leaves for other tests."""
-    manager._instance_dict.clear()
-    for child in manager.__subclasses__():
-        forget_globals(child)
-
-
 def train(folder, hooks):
     """Two epochs; the runner, and its checkpoint."""
     runner = Runner(
@@ -75,19 +67,22 @@ def train(folder, hooks):
         log_level='ERROR',
     )
     runner.train()
-    forget_globals(ManagerMixin)
     return runner, folder / 'epoch_2.pth'
 
 
 @pytest.fixture(scope='module')
-def with_average(tmp_path_factory):
+def with_average(tmp_path_factory, forget_globals):
     hook = dict(type='EMAHook', momentum=0.3, priority='NORMAL')
-    return train(tmp_path_factory.mktemp('with_average'), [hook])
+    trained = train(tmp_path_factory.mktemp('with_average'), [hook])
+    forget_globals()
+    return trained
 
 
 @pytest.fixture(scope='module')
-def without_average(tmp_path_factory):
-    return train(tmp_path_factory.mktemp('without_average'), [])
+def without_average(tmp_path_factory, forget_globals):
+    trained = train(tmp_path_factory.mktemp('without_average'), [])
+    forget_globals()
+    return trained
 
 
 @pytest.fixture

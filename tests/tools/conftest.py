@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from mmengine.utils import ManagerMixin
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """
@@ -33,13 +32,6 @@ log_level = 'WARNING'
 """
 
 
-def forget_globals(manager):
-    """Runs of one second would share loggers and so on by their name."""
-    manager._instance_dict.clear()
-    for child in manager.__subclasses__():
-        forget_globals(child)
-
-
 @pytest.fixture
 def config(tmp_path):
     path = tmp_path / 'toy.py'
@@ -48,7 +40,7 @@ def config(tmp_path):
 
 
 @pytest.fixture
-def tool(monkeypatch, tmp_path):
+def tool(monkeypatch, tmp_path, forget_globals):
     """Run a tool's ``main`` in this process, from a folder of its own."""
 
     def run(name, *args):
@@ -66,7 +58,7 @@ def tool(monkeypatch, tmp_path):
                 module.main()
             finally:
                 os.environ.pop('LOCAL_RANK', None)
-                forget_globals(ManagerMixin)
+                forget_globals()
 
     return run
 
