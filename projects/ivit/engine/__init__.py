@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Training and testing: checks, AMP, CPU launch, layer-wise decay."""
+"""Training and testing: checks, AMP, CPU launch, parameter groups."""
 
 from .amp import BFloat16CPUOptimWrapper, set_amp
 from .checkpoint_check import CheckpointCheck, check_checkpoint_path
@@ -8,11 +8,13 @@ from .distributed import leave_process_group
 from .errors import UsageError, one_line_errors
 from .launch import add_common_arguments, build_runner, load_config
 from .layer_decay import LayerDecayOptimWrapperConstructor
+from .no_decay import NoDecayOptimWrapperConstructor
 
 __all__ = [
     'BFloat16CPUOptimWrapper',
     'CheckpointCheck',
     'LayerDecayOptimWrapperConstructor',
+    'NoDecayOptimWrapperConstructor',
     'UsageError',
     'add_common_arguments',
     'build_runner',

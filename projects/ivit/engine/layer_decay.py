@@ -10,6 +10,8 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmpretrain.engine import LearningRateDecayOptimWrapperConstructor
 from torch import nn
 
+from .no_decay import decay_summary
+
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayOptimWrapperConstructor(
@@ -99,10 +101,8 @@ def _summary(params: list[dict]) -> str:
         layers[group['layer_id']].append(group)
     lines = ['Learning rates by layer:']
     for layer, groups in sorted(layers.items()):
-        free = sum(group['weight_decay'] == 0 for group in groups)
         lines.append(
             f'layer {layer}: lr {groups[0]["lr"]:.3g}, x '
-            f'{groups[0]["lr_scale"]:.3g}; {len(groups)} tensors, {free} of '
-            'them without weight decay'
+            f'{groups[0]["lr_scale"]:.3g}; {decay_summary(groups)}'
         )
     return '\n'.join(lines)
