@@ -17,5 +17,6 @@ model = dict(
 test_pipeline = _base_.test_pipeline
 test_pipeline[1].scale = (438, 438)
 test_pipeline.insert(2, dict(type='CenterCrop', crop_size=384))
+tta_pipeline = [*test_pipeline[:-1], _base_.tta_pipeline[-1]]
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -10,3 +10,5 @@ env_cfg = dict(cudnn_benchmark=True)
 default_hooks = dict(
     checkpoint=dict(max_keep_ckpts=3, save_best='auto'),
 )
+# Scores are averaged over the image and its mirror image.
+tta_model = dict(type='AverageClsScoreTTA')

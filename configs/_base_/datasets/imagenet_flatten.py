@@ -10,5 +10,6 @@ test_pipeline[1] = dict(
     backend='pillow',
     interpolation='bicubic',
 )
+tta_pipeline = [*test_pipeline[:-1], _base_.tta_pipeline[-1]]
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
