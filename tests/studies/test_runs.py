@@ -185,3 +185,5 @@ def test_wrong_lists(study):
         study(dict(name='a'), dict(name='a'))
     with pytest.raises(ValueError, match="b needs 'a'"):
         study(dict(name='b', needs=('a',)), dict(name='a'))
+    with pytest.raises(ValueError, match='jobs=0'):
+        study(dict(name='a'), jobs=0)

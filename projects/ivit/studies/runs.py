@@ -61,15 +61,6 @@ class Run:
     late_options: Callable[[], Mapping[str, Any]] = dict
     metric: str = 'accuracy/top1'
 
-    def load(self) -> Config:
-        """The config with all options."""
-        path = ROOT / 'configs' / f'{self.config}.py'
-        if not path.is_file():
-            path = Path(self.config)
-        cfg = Config.fromfile(str(path), import_custom_modules=False)
-        cfg.merge_from_dict({**self.options, **self.late_options()})
-        return cfg
-
 
 def execute(
     runs: Sequence[Run],
@@ -96,9 +87,11 @@ def execute(
 
     Raises:
         ValueError: If a work dir has other settings, names are not unique,
-            or a run needs one that does not come before it.
+            a run needs one that does not come before it, or ``jobs`` < 1.
         RunFailed: If a training fails. Those beside it are stopped.
     """
+    if jobs < 1:
+        raise ValueError(f'jobs={jobs} must be at least 1')
     _check_order(runs)
     folder = Path(folder).absolute()
     cores = os.cpu_count() or 1
@@ -147,7 +140,8 @@ class _Attempt:
     def __init__(self, run: Run, work_dir: Path) -> None:
         self.run = run
         self.work_dir = work_dir
-        self.cfg = run.load()
+        self.options = {**run.options, **run.late_options()}
+        self.cfg = _load(run.config, self.options)
         self.restarted = False
         work_dir.mkdir(parents=True, exist_ok=True)
         self._check_settings()
@@ -244,7 +238,7 @@ class _Attempt:
             'metrics': metrics,
             'seconds': round(self._seconds()),
             'config': self.run.config,
-            'options': {**self.run.options, **self.run.late_options()},
+            'options': self.options,
         }
         _write(self.work_dir / 'result.json', result)
         return result
@@ -308,6 +302,15 @@ def _check_order(runs: Sequence[Run]) -> None:
                     'the list of runs'
                 )
         names.add(run.name)
+
+
+def _load(config: str, options: Mapping[str, Any]) -> Config:
+    path = ROOT / 'configs' / f'{config}.py'
+    cfg = Config.fromfile(
+        str(path if path.is_file() else config), import_custom_modules=False
+    )
+    cfg.merge_from_dict(dict(options))
+    return cfg
 
 
 def _flat(tree: Any, key: str = '') -> Iterator[tuple[str, Any]]:
