@@ -10,11 +10,18 @@ from mmengine.registry import MODELS
 from mmengine.structures import InstanceData, PixelData
 from mmengine.utils import import_modules_from_strings
 
-# test_imagenet_configs.py has the classifiers.
+HEADS = {
+    'mask_rcnn': 'MaskRCNN',
+    'cascade_mask_rcnn': 'CascadeRCNN',
+    'retinanet': 'RetinaNet',
+    'upernet': 'EncoderDecoder',
+    'sem_fpn': 'EncoderDecoder',
+}
+# Two other files here have the classifiers.
 CONFIGS = sorted(
     path
     for path in Path(__file__).parents[2].glob('configs/*.py')
-    if '_imagenet' not in path.stem
+    if path.stem.startswith(tuple(HEADS))
 )
 NAMES = [path.stem for path in CONFIGS]
 SWIN = [f'flatten_{kind}_{a}' for kind in ('swin', 'cswin') for a in 'tsb']
@@ -33,6 +40,7 @@ EXPECTED = {
     'retinanet_ivit_n_shapes',
     'upernet_ivit_n_shapes',
     'sem_fpn_ivit_n_shapes',
+    'upernet_flatten_swin_n_shapes',
     *(f'mask_rcnn_{backbone}_coco' for backbone in SWIN + PVT),
     'mask_rcnn_flatten_swin_t_3x_coco',
     *(f'cascade_mask_rcnn_flatten_swin_{arch}_3x_coco' for arch in 'ts'),
@@ -43,13 +51,6 @@ EXPECTED = {
         f'mask_rcnn_flatten_{family}_n_shapes'
         for family in ('swin', 'pvt', 'pvt_v2', 'cswin')
     ),
-}
-HEADS = {
-    'mask_rcnn': 'MaskRCNN',
-    'cascade_mask_rcnn': 'CascadeRCNN',
-    'retinanet': 'RetinaNet',
-    'upernet': 'EncoderDecoder',
-    'sem_fpn': 'EncoderDecoder',
 }
 BACKBONES = {
     'ivit': 'IViT',
