@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from ivit.engine import layer_decay
 
@@ -96,9 +97,7 @@ def test_rates_and_decay(scope, monkeypatch):
         wrapper = build_optim_wrapper(
             model,
             wrapper_config(
-                norm_decay_mult=0.0,
-                bias_decay_mult=0.0,
-                custom_keys={'positional_encoding': dict(decay_mult=0.0)},
+                custom_keys={'backbone': dict(decay_mult=0.5)},
             ),
         )
     names = {
@@ -106,10 +105,10 @@ def test_rates_and_decay(scope, monkeypatch):
         for name, parameter in model.named_parameters()
         if parameter is not frozen
     }
-    norms = {
+    weights = {
         f'{name}.weight'
         for name, module in model.named_modules()
-        if isinstance(module, (nn.LayerNorm, nn.BatchNorm2d, nn.GroupNorm))
+        if isinstance(module, (nn.Linear, _ConvNd))
     }
     depths = model.backbone.arch['depths']
     rates = {}
@@ -121,16 +120,16 @@ def test_rates_and_decay(scope, monkeypatch):
             layer = depth(name.removeprefix('backbone.'), depths)
         assert group['lr'] == pytest.approx(LR * RATE ** (last - layer)), name
         rates[layer] = group['lr']
-        free = (
-            name in norms
-            or name.endswith('.bias')
-            or 'positional_encoding' in name
-        )
-        assert group['weight_decay'] == (0 if free else DECAY), name
+        share = 0.5 if name.startswith('backbone.') else 1
+        decay = share * DECAY if name in weights else 0
+        assert group['weight_decay'] == decay, name
     assert not names  # every one that is trained has a group
     assert sorted(rates) == list(range(sum(depths) + 2))
     (summary,) = logged
-    assert len(summary.splitlines()) == 1 + len(rates)
+    head, *lines = summary.partition('\nWithout weight decay: ')
+    assert len(head.splitlines()) == 1 + len(rates)
+    free = sum(g['weight_decay'] == 0 for g in wrapper.param_groups)
+    assert lines[1].startswith(f'{free} tensors')
     assert 'layer 0: lr 0.00' in summary
 
 

@@ -33,9 +33,11 @@ CLASSIFIER = dict(
     neck=dict(type='GlobalAveragePooling'),
     head=dict(type='LinearClsHead', in_channels=256, num_classes=5),
 )
+# Scope and model; Semantic FPN has scale_heads, which decay.
 MODEL_CONFIGS = {
     'mmdet': lambda: from_file('mask_rcnn_flatten_swin_n_shapes.py'),
     'mmseg': lambda: from_file('upernet_ivit_n_shapes.py'),
+    'mmseg fpn': lambda: from_file('sem_fpn_ivit_n_shapes.py'),
     'mmpretrain': lambda: CLASSIFIER,
 }
 
@@ -84,6 +86,11 @@ def check(model, optimizer):
     assert {wd for _, wd in found.values()} == {0, DECAY}
 
 
+def size(parameters):
+    numbers = sum(parameter.numel() for parameter in parameters)
+    return f'{len(parameters)} tensors with {numbers:,} numbers'
+
+
 def test_every_backbone_is_here():
     assert set(BACKBONES) == set(backbones.__all__)
 
@@ -95,14 +102,15 @@ def test_backbones(name):
     check(model, optimizer_of(model))
 
 
-@pytest.mark.parametrize('scope', MODEL_CONFIGS)
-def test_models(scope, monkeypatch):
+@pytest.mark.parametrize('case', MODEL_CONFIGS)
+def test_models(case, monkeypatch):
+    scope = case.partition(' ')[0]
     logged = []
     monkeypatch.setattr(
         no_decay, 'print_log', lambda text, **_: logged.append(text)
     )
     with DefaultScope.overwrite_default_scope(scope), torch.device('meta'):
-        model = MODELS.build(MODEL_CONFIGS[scope]())
+        model = MODELS.build(MODEL_CONFIGS[case]())
         next(model.backbone.parameters()).requires_grad_(False)
         optimizer = optimizer_of(model)
     check(model, optimizer)
@@ -112,15 +120,12 @@ def test_models(scope, monkeypatch):
     (summary,) = logged
     head, *lines = summary.splitlines()
     assert head == (
-        f'Parameters: {len(trained)} tensors of '
-        f'{sum(p.numel() for p in trained.values()):,} numbers, {len(free)} '
-        f'tensors of {sum(p.numel() for p in free):,} numbers without weight '
-        'decay:'
+        f'Without weight decay: {size(free)}, of {size(trained.values())}:'
     )
-    counts = {
-        kind: int(count)
-        for count, kind in (line.strip().split(' ', 1) for line in lines)
-    }
+    counts = {}
+    for line in lines:
+        kind, _, share = line.strip().partition(': ')
+        counts[kind] = int(share.split(' ')[0])
     assert counts['vectors (biases, norms)'] == sum(p.ndim < 2 for p in free)
     assert sum(counts.values()) == len(free)
     for kind in ('scale', 'relative_position_bias_table'):

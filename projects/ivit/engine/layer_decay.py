@@ -10,7 +10,7 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmpretrain.engine import LearningRateDecayOptimWrapperConstructor
 from torch import nn
 
-from .no_decay import decay_summary
+from .no_decay import exempt
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -23,14 +23,15 @@ class LayerDecayOptimWrapperConstructor(
     and segmentors too. A parameter of layer i of n gets
     ``lr * layer_decay_rate ** (n - 1 - i)``, where the backbone's
     ``get_layer_depth`` says what i and n are; all outside of the backbone is
-    of layer n - 1 and has the full rate. A summary goes to the log.
+    of layer n - 1 and has the full rate. Vectors, position tables and
+    ``scale`` have no weight decay, as in
+    :class:`NoDecayOptimWrapperConstructor`. A summary goes to the log.
 
     Args:
         optim_wrapper_cfg: Config of the optimizer wrapper; its optimizer has
             ``lr`` and ``weight_decay``.
-        paramwise_cfg: ``layer_decay_rate`` in (0, 1], and, as in mmpretrain,
-            ``norm_decay_mult``, ``bias_decay_mult``, ``flat_decay_mult`` and
-            ``custom_keys`` with ``decay_mult``.
+        paramwise_cfg: ``layer_decay_rate`` in (0, 1], and, for the weights
+            that decay, ``custom_keys`` with ``decay_mult``.
 
     Raises:
         ValueError: If one of these is missing, out of its range or would be
@@ -91,7 +92,8 @@ class LayerDecayOptimWrapperConstructor(
             )
         depth = partial(backbone.get_layer_depth, prefix='backbone.')
         super().add_params(params, module, prefix, depth)
-        print_log(_summary(params), logger='current')
+        summary = f'{_summary(params)}\n{exempt(module, params)}'
+        print_log(summary, logger='current')
 
 
 def _summary(params: list[dict]) -> str:
@@ -103,6 +105,6 @@ def _summary(params: list[dict]) -> str:
     for layer, groups in sorted(layers.items()):
         lines.append(
             f'layer {layer}: lr {groups[0]["lr"]:.3g}, x '
-            f'{groups[0]["lr_scale"]:.3g}; {decay_summary(groups)}'
+            f'{groups[0]["lr_scale"]:.3g}; {len(groups)} tensors'
         )
     return '\n'.join(lines)

@@ -2,7 +2,7 @@
 """Weight decay on matrices and kernels alone, for any model."""
 
 import re
-from collections import Counter
+from collections import defaultdict
 
 from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor
@@ -49,8 +49,8 @@ class NoDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if 'layer_decay_rate' in rules:
             raise ValueError(
                 f'layer_decay_rate={rules["layer_decay_rate"]} is for '
-                'LayerDecayOptimWrapperConstructor, whose paramwise_cfg can '
-                'take weight decay away as well (docs/pretraining.md).'
+                'LayerDecayOptimWrapperConstructor, which takes weight decay '
+                'from the same parameters; name that one as constructor.'
             )
 
     def add_params(
@@ -69,41 +69,41 @@ class NoDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             is_dcn_module: As in mmengine.
         """
         super().add_params(params, module, prefix, is_dcn_module)
-        if prefix:
-            return
-        names = {id(value): name for name, value in module.named_parameters()}
-        kinds = Counter()
-        for group in params:
-            (parameter,) = group['params']
-            name = names[id(parameter)].rpartition('.')[2]
-            if parameter.ndim < 2:
-                kinds['vectors (biases, norms)'] += 1
-            elif re.fullmatch(TABLES, name):
-                kinds[name] += 1
-            else:
-                continue
-            group['weight_decay'] = 0.0
-        lines = [f'{count} {kind}' for kind, count in kinds.items()]
-        print_log(
-            '\n  '.join([f'Parameters: {decay_summary(params)}:', *lines]),
-            logger='current',
-        )
+        if not prefix:
+            print_log(exempt(module, params), logger='current')
 
 
-def decay_summary(groups: list[dict]) -> str:
-    """How much of some parameter groups has no weight decay.
+def exempt(model: nn.Module, groups: list[dict]) -> str:
+    """Take weight decay from vectors, position tables and ``scale``.
 
     Args:
-        groups: As an optimizer takes them, with one parameter each.
+        model: The model.
+        groups: As an optimizer takes them, with one parameter of the model
+            each; changed in place.
 
     Returns:
-        Such as ``'31 tensors of 4,019 numbers, 2 tensors of 24 numbers
-        without weight decay'``.
+        A summary: how much has no decay, and what it is.
     """
-    free = [group for group in groups if group.get('weight_decay') == 0]
-    return f'{_size(groups)}, {_size(free)} without weight decay'
+    names = {id(value): name for name, value in model.named_parameters()}
+    kinds = defaultdict(list)
+    for group in groups:
+        (parameter,) = group['params']
+        name = names[id(parameter)].rpartition('.')[2]
+        if parameter.ndim < 2:
+            name = 'vectors (biases, norms)'
+        elif not re.fullmatch(TABLES, name):
+            continue
+        kinds[name].append(group)
+        group['weight_decay'] = 0.0
+    free = [group for kind in kinds.values() for group in kind]
+    return '\n  '.join(
+        [
+            f'Without weight decay: {_size(free)}, of {_size(groups)}:',
+            *(f'{kind}: {_size(part)}' for kind, part in kinds.items()),
+        ]
+    )
 
 
 def _size(groups: list[dict]) -> str:
     numbers = sum(group['params'][0].numel() for group in groups)
-    return f'{len(groups)} tensors of {numbers:,} numbers'
+    return f'{len(groups)} tensors with {numbers:,} numbers'
