@@ -1,120 +1,172 @@
 #!/usr/bin/env python
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Time backbones against each other, interleaved in one process.
+"""Time backbones, or attentions, against each other and take their memory.
 
-The first one named is the baseline. Every round runs each backbone once, so
-a machine that slows down slows all of them; the ratio is the median of the
-rounds' ratios.
+All run in one process, one after the other in every round, so a machine that
+slows down slows all of them; the first one named is the baseline. The table
+goes to stdout; --out keeps it, with all times and a picture.
 
-    python tools/benchmark.py swin_t ivit_s --shape 800 1344 --threads 2
+    tools/benchmark.py swin_t ivit_s --shape 800 1344 --shape 224 224
+    tools/benchmark.py pvt_v2_b2 flatten_pvt_v2_b2 --train
+    tools/benchmark.py flatten_swin_t_straightforward flatten_swin_t --train
+    tools/benchmark.py swin_t configs/mask_rcnn_ivit_s_coco.py
+    tools/benchmark.py swin_t swin_t+with_cp --train --memory-only --batch 2
+    tools/benchmark.py --attention
+    tools/benchmark.py --attention softmax focused --tokens 784 3136 --train
 """
 
 import argparse
-import platform
-import statistics
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'projects'))
 
 import torch
-from mmengine.registry import MODELS
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-import ivit  # noqa: F401  registers the backbones
+from ivit import benchmark, engine
+from ivit.benchmark.workload import Setting
 
-BACKBONES = {
-    **{f'ivit_{a}': dict(type='IViT', arch=a) for a in 'ntsb'},
-    'swin_t': dict(
-        type='mmdet.SwinTransformer',
-        embed_dims=96,
-        depths=(2, 2, 6, 2),
-        num_heads=(3, 6, 12, 24),
-    ),
-    'resnet50': dict(type='mmdet.ResNet', depth=50),
-    'pvt_v2_b2': dict(
-        type='mmdet.PyramidVisionTransformerV2',
-        embed_dims=64,
-        num_layers=[3, 4, 6, 3],
-    ),
-}
+DTYPES = ('float32', 'bfloat16', 'float16')
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
+        epilog='backbones: ' + ', '.join(benchmark.backbone_names()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('backbones', nargs='+', choices=BACKBONES)
-    parser.add_argument(
-        '--shape', type=int, nargs=2, default=(800, 1344), metavar=('H', 'W')
+    add = parser.add_argument
+    add(
+        'backbones',
+        nargs='*',
+        metavar='BACKBONE',
+        help='a name of those below, or a config; +with_cp at its end '
+        'recomputes blocks, _straightforward has focused attention as it is '
+        'commonly written',
     )
-    parser.add_argument('--batch', type=int, default=1)
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--rounds', type=int, default=10)
-    parser.add_argument(
-        '--train', action='store_true', help='forward and backward'
+    add(
+        '--attention',
+        nargs='*',
+        choices=benchmark.NAMES,
+        metavar='NAME',
+        help='single attentions over more and more tokens instead; by default '
+        f'{", ".join(benchmark.SWEEP)}; also straightforward, and, without '
+        f'projections, {", ".join(benchmark.CORES)}',
     )
-    return parser.parse_args()
-
-
-def seconds(model: nn.Module, x: torch.Tensor, train: bool) -> float:
-    """Time one pass."""
-    start = time.perf_counter()
-    if train:
-        sum(out.mean() for out in model(x)).backward()
-        model.zero_grad()
-    else:
-        with torch.inference_mode():
-            model(x)
-    return time.perf_counter() - start
-
-
-def gmacs(model: nn.Module, image: torch.Tensor) -> float:
-    """Multiply-adds of convolutions and products, in 1e9, for one image."""
-    model.train(False)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(image)
-    return counter.get_total_flops() / 2e9
+    add(
+        '--shape',
+        type=int,
+        nargs=2,
+        action='append',
+        metavar=('H', 'W'),
+        help='size of the images, 800 1344 by default; more than once for '
+        'several tables',
+    )
+    add('--batch', type=int, default=1)
+    add('--train', action='store_true', help='forward and backward')
+    add('--dtype', choices=DTYPES, default='float32')
+    add(
+        '--amp',
+        action='store_true',
+        help='autocast to --dtype instead of casting weights and images',
+    )
+    add('--compile', action='store_true', help='run through torch.compile')
+    add(
+        '--device',
+        choices=('cpu', 'cuda'),
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='the GPU by default, where there is one',
+    )
+    add('--threads', type=int, default=2, help='on the CPU')
+    add('--rounds', type=int, default=11, help='6 or more for an interval')
+    add('--memory-only', action='store_true', help='time nothing')
+    add('--out', type=Path, metavar='DIR', help='JSON, Markdown and a plot')
+    group = parser.add_argument_group('of --attention')
+    add = group.add_argument
+    add(
+        '--tokens',
+        type=int,
+        nargs='+',
+        choices=benchmark.TOKENS,
+        default=list(benchmark.TOKENS),
+        metavar='N',
+        help=f'of {", ".join(map(str, benchmark.TOKENS))}',
+    )
+    add('--dim', type=int, default=384, help='channels, as in ViT-S')
+    add('--heads', type=int, default=6)
+    add(
+        '--max-memory',
+        type=float,
+        default=8,
+        metavar='GIB',
+        help='leave out attention matrices that would be larger',
+    )
+    add(
+        '--max-seconds',
+        type=float,
+        default=20,
+        metavar='S',
+        help='leave out softmax attention that would take longer for a pass',
+    )
+    args = parser.parse_args()
+    if (args.attention is None) == (not args.backbones):
+        parser.error('name backbones, or give --attention')
+    for name in ('batch', 'threads', 'rounds'):
+        if getattr(args, name) < 1:
+            parser.error(f'--{name} has to be at least 1')
+    if args.amp and args.dtype == 'float32':
+        parser.error('--amp needs --dtype bfloat16 or float16')
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        parser.error('--device cuda: there is no GPU that torch can use')
+    args.shape = args.shape or [[800, 1344]]
+    if min(map(min, args.shape)) < 1:
+        parser.error('--shape: both sides have to be at least 1')
+    return args
 
 
 def main() -> None:
-    """Print a table of times and ratios."""
+    """Measure, print and write."""
     args = parse_args()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    x = torch.randn(args.batch, 3, *args.shape)
-    models = {name: MODELS.build(BACKBONES[name]) for name in args.backbones}
-    for model in models.values():
-        model.train(args.train)
-        for _ in range(2):
-            seconds(model, x, args.train)
-    rounds = [
-        {name: seconds(model, x, args.train) for name, model in models.items()}
-        for _ in range(args.rounds)
-    ]
-    print(
-        f'{tuple(x.shape)} float32, {"training" if args.train else "forward"}'
-        f', {args.threads} threads, {args.rounds} rounds; torch '
-        f'{torch.__version__}, Python {platform.python_version()}'
+    setting = Setting(
+        args.train,
+        args.batch,
+        args.dtype,
+        args.amp,
+        args.compile,
+        args.device,
+        args.threads,
     )
-    baseline = args.backbones[0]
-    print(
-        f'{"backbone":12} {"params":>8} {"GMACs":>7} {"median":>9} '
-        f'{"min":>9}  speed'
-    )
-    for name, model in models.items():
-        times = [times[name] for times in rounds]
-        speed = statistics.median(r[baseline] / r[name] for r in rounds)
-        params = sum(p.numel() for p in model.parameters()) / 1e6
-        print(
-            f'{name:12} {params:7.1f}M {gmacs(model, x[:1]):7.2f} '
-            f'{statistics.median(times):8.3f}s {min(times):8.3f}s '
-            f'{speed:6.2f} x'
-        )
+    rounds = 0 if args.memory_only else args.rounds
+    with engine.one_line_errors():
+        if args.attention is not None:
+            results = benchmark.sweep(
+                args.attention or benchmark.SWEEP,
+                args.tokens,
+                args.dim,
+                args.heads,
+                setting,
+                rounds,
+                args.max_memory * 2**30,
+                args.max_seconds,
+            )
+        else:
+            results = [
+                benchmark.compare(
+                    {
+                        name: benchmark.BackboneWork(name, (h, w), setting)
+                        for name in args.backbones
+                    },
+                    setting,
+                    f'{args.batch} x 3 x {h} x {w}',
+                    rounds,
+                    args.backbones[0],
+                )
+                for h, w in args.shape
+            ]
+    print(benchmark.markdown(results), end='')
+    if args.out:
+        benchmark.write(results, args.out)
 
 
 if __name__ == '__main__':

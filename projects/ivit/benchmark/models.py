@@ -1,0 +1,150 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""The backbones that can be compared, by name or by config."""
+
+import argparse
+from dataclasses import dataclass
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+from .. import backbones, engine
+from .straightforward import make_straightforward
+from .workload import Setting, Workload
+
+FAMILIES = dict(
+    ivit=backbones.IViT,
+    flatten_swin=backbones.FLattenSwin,
+    flatten_pvt=backbones.FLattenPVT,
+    flatten_pvt_v2=backbones.FLattenPVTv2,
+    flatten_cswin=backbones.FLattenCSwin,
+    flatten_deit=backbones.FLattenDeiT,
+    vit=backbones.PlainViT,
+)
+# Without stochastic depth, which would leave out work at random.
+PEERS = dict(
+    resnet50=dict(type='mmdet.ResNet', depth=50),
+    convnext_t=dict(
+        type='mmpretrain.ConvNeXt',
+        arch='tiny',
+        out_indices=(0, 1, 2, 3),
+        gap_before_final_norm=False,
+    ),
+    swin_t=dict(
+        type='mmdet.SwinTransformer',
+        embed_dims=96,
+        depths=(2, 2, 6, 2),
+        num_heads=(3, 6, 12, 24),
+        drop_path_rate=0.0,
+    ),
+    pvt_t=dict(
+        type='mmdet.PyramidVisionTransformer',
+        num_layers=[2, 2, 2, 2],
+        drop_path_rate=0.0,
+    ),
+    pvt_v2_b2=dict(
+        type='mmdet.PyramidVisionTransformerV2',
+        embed_dims=64,
+        num_layers=[3, 4, 6, 3],
+        drop_path_rate=0.0,
+    ),
+)
+STRAIGHTFORWARD = '_straightforward'
+WITH_CP = '+with_cp'
+
+
+def backbone_names() -> list[str]:
+    """All short names, without their suffixes."""
+    ours = [
+        f'{family}_{arch}'
+        for family, cls in FAMILIES.items()
+        for arch in cls.arch_settings
+    ]
+    return [*PEERS, *ours]
+
+
+def build_backbone(name: str) -> nn.Module:
+    """Build a backbone.
+
+    Args:
+        name: A short name or the path of a config, whose model's backbone is
+            built. ``+with_cp`` at the end turns recomputation on. A short
+            name of ours may have ``_straightforward`` at its end, for focused
+            attention as it is commonly written.
+
+    Returns:
+        The backbone, with random weights.
+
+    Raises:
+        ValueError: If there is no such backbone.
+    """
+    base = name.removesuffix(WITH_CP)
+    short = base.removesuffix(STRAIGHTFORWARD)
+    scope = 'mmengine'
+    if base.endswith('.py'):
+        cfg, scope = _of_config(base)
+    elif short in PEERS:
+        cfg = dict(PEERS[short])
+    elif short in backbone_names():
+        family, _, arch = short.rpartition('_')
+        cfg = dict(type=FAMILIES[family].__name__, arch=arch)
+    else:
+        raise ValueError(
+            f'There is no backbone {name!r}. Name a config file or one of '
+            f'{", ".join(backbone_names())}; {WITH_CP!r} may follow, and '
+            f'{STRAIGHTFORWARD!r} where focused attention is used.'
+        )
+    if name.endswith(WITH_CP):
+        cfg['with_cp'] = True
+    with DefaultScope.overwrite_default_scope(scope):
+        try:
+            model = MODELS.build(cfg)
+        except TypeError as error:
+            if 'with_cp' not in str(error):
+                raise
+            raise ValueError(
+                f'{name!r}: {cfg["type"]} has no with_cp; leave out '
+                f'{WITH_CP!r}.'
+            ) from error
+    if base.endswith(STRAIGHTFORWARD):
+        make_straightforward(model)
+    return model
+
+
+def _of_config(path: str) -> tuple[Config, str]:
+    """The backbone's part of a config, and the scope it is built in."""
+    cfg = engine.load_config(
+        argparse.Namespace(
+            config=path,
+            cfg_options=None,
+            work_dir=None,
+            launcher='none',
+            local_rank=0,
+        )
+    )
+    if 'backbone' not in cfg.get('model', {}):
+        raise ValueError(f'{path} has no model with a backbone.')
+    return cfg.model.backbone, cfg.get('default_scope') or 'mmengine'
+
+
+@dataclass(frozen=True)
+class BackboneWork:
+    """A backbone on images of one size.
+
+    Attributes:
+        name: See :func:`build_backbone`.
+        shape: Height and width of the images.
+        setting: How it is run.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    setting: Setting
+
+    def build(self) -> Workload:
+        """The backbone and random images, the same every time."""
+        torch.manual_seed(0)
+        model = build_backbone(self.name)
+        images = torch.randn(self.setting.batch, 3, *self.shape)
+        return Workload(model, (images,), self.setting)
