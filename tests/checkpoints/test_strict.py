@@ -100,3 +100,13 @@ def test_copies_check_for_themselves(duplicate):
     backbone.load_state_dict(Backbone().state_dict())
     with pytest.raises(ValueError, match='2 missing .extra'):
         other.load_state_dict(Backbone().state_dict(), strict=False)
+
+
+@pytest.mark.parametrize('load', WAYS.values(), ids=WAYS)
+def test_a_backbone_takes_its_part_of_a_whole_model(load):
+    source, target = Detector(), Backbone()
+    load(target, source.state_dict())
+    for name, value in source.backbone.state_dict().items():
+        assert torch.equal(target.state_dict()[name], value)
+    with pytest.raises(ValueError, match=r'another shape \(body.bias'):
+        load(target, Detector(8).state_dict())

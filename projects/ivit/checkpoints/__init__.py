@@ -2,6 +2,7 @@
 """What happens when weights are loaded, and files of weights to give away."""
 
 from .convert import from_official, to_official
+from .download import load_from_http
 from .families import describe
 from .files import check_checkpoint_file
 from .official import register_official_loading, unwrap
@@ -12,6 +13,7 @@ __all__ = [
     'check_checkpoint_file',
     'describe',
     'from_official',
+    'load_from_http',
     'register_official_loading',
     'register_strict_loading',
     'save_hashed',

@@ -23,14 +23,15 @@ def check_checkpoint_file(path: str | Path) -> None:
             missing. Missing ends go unnoticed in the format from before
             torch 1.6.
     """
-    fault = _fault(Path(path).expanduser())
+    fault = fault_of(Path(path).expanduser())
     if fault:
         raise ValueError(
             f'{path} is not a checkpoint: {fault}. Download or copy it again.'
         )
 
 
-def _fault(path: Path) -> str | None:
+def fault_of(path: Path) -> str | None:
+    """What is wrong with a file, as far as its first and last bytes tell."""
     with path.open('rb') as file:
         start = file.read(512)
     if not start:

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from .families import describe
 
 SHOWN = 6
+WITHIN = 'backbone.'  # a backbone's names in a whole model
 WRONG_OPTIONS = (
-    'It was made with another arch or other options, or needs a prefix, such '
-    "as init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')."
+    'It was made with another arch or other options, or its names begin with '
+    "something other than 'backbone.', which is the prefix in "
+    "init_cfg=dict(type='Pretrained', checkpoint=..., prefix=...)."
 )
 WRONG_PLACE = (
     'The checkpoint has nothing for a backbone. If it is one of a backbone '
@@ -90,6 +92,15 @@ def _check(
     prefix: str,
     *_: Any,
 ) -> None:
+    if not prefix and any(name.startswith(WITHIN) for name in state_dict):
+        # A classifier's or a detector's, loaded into a backbone alone.
+        share = {
+            name.removeprefix(WITHIN): value
+            for name, value in state_dict.items()
+            if name.startswith(WITHIN)
+        }
+        state_dict.clear()
+        state_dict.update(share)
     given = {
         name.removeprefix(prefix): value
         for name, value in state_dict.items()
@@ -102,6 +113,8 @@ def register_strict_loading(
     backbone: nn.Module, may_be_missing: str, may_be_left_over: str
 ) -> None:
     """Make loading weights that do not fit ``backbone`` an error.
+
+    Of a whole model's checkpoint ``backbone`` takes what is its own.
 
     ``strict=False`` does not lift it: the hook is not told, and mmengine's
     loaders always pass it. To load part of a checkpoint, take that part of

@@ -94,7 +94,7 @@ class CheckpointCheck(Hook):
                 + (f'; and {more} more' if more > 0 else '')
                 + '. Was it trained with this config? The arch, the heads '
                 'or the number of classes may differ. Weights for the '
-                'backbone alone belong into model.backbone.init_cfg.'
+                'backbone alone are given with --cfg-options pretrained=FILE.'
             )
 
 

@@ -50,9 +50,13 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and apply the options of ``add_common_arguments``.
 
+    The variable ``pretrained``, a path or an address of weights for the
+    backbone, becomes ``model.backbone.init_cfg``.
+
     Raises:
-        UsageError: If there is no such file, it cannot be read, or it uses
-            ivit without importing it.
+        UsageError: If there is no such file, it cannot be read, it uses
+            ivit without importing it, or there is no place for
+            ``pretrained``.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not Path(args.config).is_file():
@@ -65,8 +69,40 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
+    _place_pretrained(cfg)
     _check_custom_imports(cfg, args.config)
     return cfg
+
+
+def _place_pretrained(cfg: Config) -> None:
+    """Move ``pretrained`` to where mmengine looks for weights.
+
+    Here, since ``--cfg-options`` come after the file has been read.
+    """
+    # Taken out, so that the config saved with a run means the same again.
+    file = cfg.pop('pretrained', None)
+    if file is None:
+        return
+    if not isinstance(file, str) or not file:
+        raise UsageError(f'pretrained={file!r} has to be a path or an address')
+    backbone = (cfg.get('model') or {}).get('backbone')
+    if backbone is None:
+        raise UsageError(
+            f'pretrained={file!r} is for model.backbone, which the config '
+            'does not have. Whole models are given with load_from'
+        )
+    given = backbone.get('init_cfg') or []
+    given = [given] if isinstance(given, dict) else list(given)
+    others = [init for init in given if init['type'] == 'Pretrained']
+    if any(init['checkpoint'] != file for init in others):
+        raise UsageError(
+            f'pretrained={file!r}, but model.backbone.init_cfg names '
+            f'{others[0]["checkpoint"]!r}. Leave one of them out, or set it '
+            'to None'
+        )
+    if not others:  # else as in mmdet's configs, which refer to a variable
+        init = dict(type='Pretrained', checkpoint=file)
+        backbone.init_cfg = [*given, init] if given else init
 
 
 def _read(path: str) -> Config:
