@@ -287,7 +287,7 @@ def test_pretrained_classifier_becomes_a_backbone(tmp_path):
         assert torch.equal(model.state_dict()[name], value)
 
 
-@pytest.mark.parametrize('prefix', ['backbone.', None])
+@pytest.mark.parametrize('prefix', ['encoder.', None])
 def test_pretrained_of_another_arch_or_prefix(tmp_path, prefix):
     # The right arch under a prefix, or the wrong one without.
     source = IViT(TINY if prefix else 't')

@@ -16,6 +16,7 @@ from .interactive import (
 )
 from .pointwise import PointwiseLinear
 from .position import ResizedTable, resize_table
+from .tokens import to_maps
 from .window import (
     merge_windows,
     split_windows,
@@ -38,6 +39,7 @@ __all__ = [
     'merge_windows',
     'resize_table',
     'split_windows',
+    'to_maps',
     'window_attention',
     'window_regions',
 ]

@@ -4,6 +4,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from .tokens import to_maps
+
 
 def depthwise_conv(
     x: Tensor, hw_shape: tuple[int, int], weight: Tensor, bias: Tensor
@@ -28,9 +30,8 @@ def depthwise_conv(
     heads = x.shape[-1] // weight.shape[0]
     if heads > 1:
         weight, bias = weight.repeat(heads, 1, 1, 1), bias.repeat(heads)
-    maps = x.transpose(1, 2).unflatten(2, hw_shape)
     out = F.conv2d(
-        maps,
+        to_maps(x, hw_shape),
         weight,
         bias,
         padding=weight.shape[-1] // 2,

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .pointwise import PointwiseLinear
-from .tokens import check_heads, check_tokens
+from .tokens import check_heads, check_tokens, to_maps
 
 INTERACTIONS = ('both', 'pre', 'post', None)
 
@@ -216,7 +216,7 @@ class InteractiveAttention(nn.Module):
         are projected: the same numbers as pooling Q and K, without touching
         the N projected tokens again.
         """
-        maps = x.transpose(1, 2).unflatten(2, hw_shape)
+        maps = to_maps(x, hw_shape)
         pooled = F.adaptive_avg_pool2d(maps, grid).flatten(2).transpose(1, 2)
         return self._split_heads(self.qkv(pooled), 3)[:2]
 

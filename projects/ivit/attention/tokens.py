@@ -29,3 +29,13 @@ def check_heads(dim: int, num_heads: int) -> None:
             f'num_heads={num_heads} does not divide dim={dim}; choose a '
             'number of heads that does.'
         )
+
+
+def to_maps(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+    """Tokens ``(B, N, C)`` as maps ``(B, C, H, W)``, channels last.
+
+    A view. Its strides are those of a channels-last tensor for one image too,
+    where ``x.transpose(1, 2).unflatten(2, hw_shape)`` has another stride for
+    the batch, which sends convolutions to kernels for channels first.
+    """
+    return x.unflatten(1, hw_shape).permute(0, 3, 1, 2)

@@ -14,10 +14,11 @@ from ..attention import (
     depthwise_conv,
     merge_windows,
     split_windows,
+    to_maps,
     window_attention,
 )
 from ..attention.precision import no_autocast, wide_linear
-from .flatten_layers import Mlp, pad_to_multiple, to_maps
+from .flatten_layers import Mlp, pad_to_multiple
 
 QKV = tuple[Tensor, Tensor, Tensor]
 

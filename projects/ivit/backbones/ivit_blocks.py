@@ -5,7 +5,7 @@ from mmcv.cnn import ConvModule
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
-from ..attention import InteractiveAttention, PointwiseLinear
+from ..attention import InteractiveAttention, PointwiseLinear, to_maps
 
 
 def conv_bn(
@@ -97,4 +97,4 @@ class AttentionBlock(nn.Module):
         x = x.flatten(2).transpose(1, 2)
         x = x + self.drop_path(self.attn(self.norm1(x), hw_shape))
         x = x + self.drop_path(self.mlp(self.norm2(x)))
-        return x.transpose(1, 2).unflatten(2, hw_shape)
+        return to_maps(x, hw_shape)
