@@ -38,6 +38,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--tta', action='store_true', help='test-time augmentation'
     )
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='compile the backbone; the first step takes minutes',
+    )
     args = parser.parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out {args.out}: the file must end with .pkl')
@@ -104,6 +109,7 @@ def main() -> None:
         engine.check_checkpoint_path(args.checkpoint)
         cfg.load_from = args.checkpoint
         cfg.resume = False
+        engine.set_compile(cfg, args.compile)
         engine.check_data(cfg, ('test',))
         if args.show or args.show_dir:
             draw_predictions(cfg, args)

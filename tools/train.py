@@ -24,6 +24,11 @@ def parse_args() -> argparse.Namespace:
         help='mixed precision: float16 on a GPU, bfloat16 on the CPU',
     )
     parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='compile the backbone; the first step takes minutes',
+    )
+    parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
         help='scale the learning rate to the total batch size',
@@ -41,6 +46,7 @@ def parse_args() -> argparse.Namespace:
 def apply_options(cfg: Config, args: argparse.Namespace) -> None:
     """Apply the options that only training has, in place."""
     engine.set_amp(cfg, args.amp)
+    engine.set_compile(cfg, args.compile)
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise engine.UsageError(

@@ -3,6 +3,7 @@
 
 from .amp import BFloat16CPUOptimWrapper, set_amp
 from .checkpoint_check import CheckpointCheck, check_checkpoint_path
+from .compile import CompileBackboneHook, set_compile
 from .data_check import check_data
 from .distributed import leave_process_group
 from .errors import UsageError, one_line_errors
@@ -13,6 +14,7 @@ from .no_decay import NoDecayOptimWrapperConstructor
 __all__ = [
     'BFloat16CPUOptimWrapper',
     'CheckpointCheck',
+    'CompileBackboneHook',
     'LayerDecayOptimWrapperConstructor',
     'NoDecayOptimWrapperConstructor',
     'UsageError',
@@ -24,4 +26,5 @@ __all__ = [
     'load_config',
     'one_line_errors',
     'set_amp',
+    'set_compile',
 ]
