@@ -80,7 +80,7 @@ def test_runs_once(study, capsys):
     assert first['b']['options'] == {'score': 20.0}
     assert 0 <= first['a']['seconds'] <= 5
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith('[1/2] a: score 13.0, ')
+    assert lines[0].startswith('[1/2] a: score 13, ')
     assert '; 1 left, some ' in lines[0]
     again, order = study(
         dict(name='a'), dict(name='b', options={'score': 20.0})

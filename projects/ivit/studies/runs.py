@@ -282,7 +282,8 @@ class _Progress:
         self.new += new
         left = self.total - self.done
         line = f'[{self.done}/{self.total}] {run.name}: {run.metric} '
-        line += f'{result["metrics"].get(run.metric, "n/a")}, '
+        value = result['metrics'].get(run.metric)
+        line += 'n/a, ' if value is None else f'{value:.4g}, '
         line += f'{result["seconds"]} s' if new else 'finished earlier'
         if left and self.new:
             seconds = (time.time() - self.start) / self.new * left
