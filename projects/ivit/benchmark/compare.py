@@ -129,6 +129,6 @@ def count_macs(work: Workload) -> int:
     inputs = (
         torch.empty_like(x[:1], device='meta').detach() for x in work.inputs
     )
-    with measure() as cost:
+    with measure() as meter:
         module(*inputs, *work.rest)
-    return cost.macs
+    return meter.total.macs

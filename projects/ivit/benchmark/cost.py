@@ -1,7 +1,7 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Multiply-adds of whatever runs, and what of it could not be counted."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,7 +33,8 @@ MOVES = frozenset(
         *('gather', 'index', 'index_copy_', 'index_put_', 'index_select'),
         *('lift_fresh', '_local_scalar_dense', 'masked_select', 'nonzero'),
         *('repeat', 'resize_', 'roll', 'scatter', 'scatter_', 'set_'),
-        *('stack', 'sym_size', '_to_copy', '_unsafe_index', 'is_same_size'),
+        *('stack', 'sym_size', '_to_copy', '_unsafe_index', '_unsafe_view'),
+        *('is_same_size', 'im2col'),
     )
 )
 
@@ -62,10 +63,32 @@ class Cost:
         )
 
 
-class _CostMode(TorchDispatchMode):
-    def __init__(self, cost: Cost) -> None:
+class Meter(TorchDispatchMode):
+    """Counts what runs while it is active.
+
+    Attributes:
+        costs: What ran, by part.
+        part: To which part goes what runs now.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
-        self.cost = cost
+        self.costs: defaultdict[str, Cost] = defaultdict(Cost)
+        self.part = ''
+
+    @property
+    def total(self) -> Cost:
+        """All parts together."""
+        return sum(self.costs.values(), Cost())
+
+    @contextmanager
+    def within(self, part: str) -> Iterator[Cost]:
+        """Let what runs inside go to a part."""
+        before, self.part = self.part, part
+        try:
+            yield self.costs[part]
+        finally:
+            self.part = before
 
     def __torch_dispatch__(
         self,
@@ -86,18 +109,19 @@ class _CostMode(TorchDispatchMode):
                 return out
         out = func(*args, **kwargs)
         name = packet._qualified_op_name.removeprefix('aten::')
+        cost = self.costs[self.part]
         if packet in FORMULAS:
             macs = FORMULAS[packet](*args, **kwargs, out_val=out) // 2
-            self.cost.macs += macs
+            cost.macs += macs
             if any(part in name for part in PRODUCTS):
-                self.cost.products += macs
+                cost.products += macs
         elif not (name in MOVES or _is_view(func)):
             sizes = (
                 x.numel()
                 for x in tree_leaves((args, kwargs, out))
                 if isinstance(x, Tensor)
             )
-            self.cost.uncounted[name] += max(sizes, default=0)
+            cost.uncounted[name] += max(sizes, default=0)
         return out
 
 
@@ -110,14 +134,13 @@ def _is_view(func: Any) -> bool:
 
 
 @contextmanager
-def measure() -> Iterator[Cost]:
+def measure() -> Iterator[Meter]:
     """Count what runs inside, on any device, the meta device too."""
-    cost = Cost()
     # The fused layers of nn.MultiheadAttention have no formula.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), _CostMode(cost):
-            yield cost
+        with torch.no_grad(), Meter() as meter:
+            yield meter
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
