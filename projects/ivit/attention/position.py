@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .precision import widen
+from .symbolic import same_size
 
 
 def resize_table(
@@ -24,7 +25,7 @@ def resize_table(
     Returns:
         ``(1, H W, C)``.
     """
-    if tuple(grid_size) == tuple(hw_shape):
+    if same_size(grid_size, hw_shape):
         return table
     maps = table.transpose(1, 2).unflatten(2, grid_size)
     maps = F.interpolate(widen(maps), hw_shape, mode='bicubic')
@@ -63,7 +64,7 @@ class ResizedTable:
         hw_shape: tuple[int, int],
     ) -> Tensor:
         """See :func:`resize_table`."""
-        if tuple(grid_size) == tuple(hw_shape):
+        if same_size(grid_size, hw_shape):
             return table
         if (
             torch.is_grad_enabled()

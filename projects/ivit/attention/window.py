@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .position import may_be_kept
+from .symbolic import same_size
 
 # A size of images takes two masks in Swin and in CSwin; those of stripes
 # across a large map are some 10 MiB each.
@@ -39,7 +40,10 @@ def padded_shape(
     hw_shape: tuple[int, int], window: tuple[int, int]
 ) -> tuple[int, int]:
     """The next larger height and width that windows tile."""
-    return tuple(-(-n // w) * w for n, w in zip(hw_shape, window, strict=True))
+    # Not -(-n // w) * w, which sympy does not simplify in a graph's sizes.
+    return tuple(
+        (n + w - 1) // w * w for n, w in zip(hw_shape, window, strict=True)
+    )
 
 
 def split_windows(
@@ -61,11 +65,12 @@ def split_windows(
     """
     (height, width), (rows, columns) = hw_shape, padded_shape(hw_shape, window)
     x = x.unflatten(1, hw_shape)
-    if (rows, columns) != (height, width):
+    if not same_size((rows, columns), hw_shape):
         x = F.pad(x, (0, 0, 0, columns - width, 0, rows - height))
     if any(shift):
         x = x.roll((-shift[0], -shift[1]), (1, 2))
-    x = x.unflatten(2, (-1, window[1])).unflatten(1, (-1, window[0]))
+    x = x.unflatten(2, (columns // window[1], window[1]))
+    x = x.unflatten(1, (rows // window[0], window[0]))
     return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
@@ -77,7 +82,9 @@ def merge_windows(
 ) -> Tensor:
     """Undo :func:`split_windows`: ``(B, nW, T, C)`` to ``(B, N, C)``."""
     height, width = hw_shape
-    x = x.unflatten(2, window).unflatten(1, (-(-height // window[0]), -1))
+    rows, columns = padded_shape(hw_shape, window)
+    counts = (rows // window[0], columns // window[1])
+    x = x.unflatten(2, window).unflatten(1, counts)
     x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
     if any(shift):
         x = x.roll(shift, (1, 2))
@@ -100,7 +107,7 @@ def window_regions(
         Numbers of regions ``(nW, T)``, -1 for padding.
     """
     shape = padded_shape(hw_shape, window)
-    if shape == tuple(hw_shape) and not any(shift):
+    if same_size(shape, hw_shape) and not any(shift):
         return None
     bands, inside = [], []
     for n, padded, by in zip(hw_shape, shape, shift, strict=True):

@@ -27,8 +27,8 @@ class Backbone(BaseModule):
             from 0 at the first.
         frozen_stages: -1 trains all, 0 freezes the stem, i the stem and the
             first i units.
-        with_cp: Whether blocks are recomputed in the backward pass, to save
-            memory.
+        with_cp: Which of ``units`` are recomputed in the backward pass, to
+            save memory: all, none, or a sequence of their numbers, from 0.
         init_cfg: mmengine's initialisation.
 
     Raises:
@@ -43,7 +43,7 @@ class Backbone(BaseModule):
         out_indices: Sequence[int],
         drop_path_rate: float,
         frozen_stages: int,
-        with_cp: bool,
+        with_cp: bool | Sequence[int],
         init_cfg: dict | list[dict] | None,
     ) -> None:
         super().__init__(init_cfg)
@@ -70,11 +70,19 @@ class Backbone(BaseModule):
             )
         if in_channels < 1:
             raise ValueError(f'in_channels={in_channels} must be positive.')
+        if not isinstance(with_cp, bool) and not (
+            isinstance(with_cp, Sequence)
+            and all(unit in range(count) for unit in with_cp)
+        ):
+            raise ValueError(
+                f'with_cp={with_cp!r} must be True, False or a sequence of '
+                f'{units} from 0 to {count - 1}, such as (0, 1).'
+            )
         self.depths = depths
         self.in_channels = in_channels
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
-        self.with_cp = with_cp
+        self.recomputed = range(count) if with_cp is True else with_cp or ()
         self.drop_path_rate = drop_path_rate
 
     def _drop_paths(self, stage: int) -> list[float]:
@@ -94,9 +102,11 @@ class Backbone(BaseModule):
                 'other channels build the backbone with in_channels=....'
             )
 
-    def _run(self, block: nn.Module, x: Tensor, *args: object) -> Tensor:
+    def _run(
+        self, unit: int, block: nn.Module, x: Tensor, *args: object
+    ) -> Tensor:
         """``block(x, *args)``, recomputed in the backward pass if asked."""
-        if self.with_cp and x.requires_grad:
+        if unit in self.recomputed and x.requires_grad:
             return recompute(block, x, *args)
         return block(x, *args)
 
@@ -171,7 +181,7 @@ class PyramidBackbone(Backbone):
         out_indices: Sequence[int],
         drop_path_rate: float,
         frozen_stages: int,
-        with_cp: bool,
+        with_cp: bool | Sequence[int],
         init_cfg: dict | list[dict] | None,
     ) -> None:
         settings = self._parse_arch(arch)

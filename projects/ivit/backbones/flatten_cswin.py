@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..attention import to_maps
 from ..checkpoints import register_official_loading
 from .base import PyramidBackbone
 from .flatten_cswin_blocks import (
@@ -25,7 +26,6 @@ from .flatten_layers import (
     INIT_CFG,
     block_kinds,
     focused_windows,
-    to_maps,
     training_grids,
 )
 
@@ -64,7 +64,8 @@ class FLattenCSwin(PyramidBackbone):
         frozen_stages: -1 trains all, 0 freezes the stem, i the stem and the
             first i stages, with the merging in front of each.
         with_cp: Whether blocks are recomputed in the backward pass, to save
-            memory.
+            memory; of some stages alone if these are listed, as in
+            ``(0, 1)``, whose maps are the largest.
         init_cfg: Initialisation, such as ``dict(type='Pretrained',
             checkpoint='flatten_cswin_t.pth')``.
 
@@ -116,7 +117,7 @@ class FLattenCSwin(PyramidBackbone):
         norm_outputs: bool = True,
         drop_path_rate: float = 0.0,
         frozen_stages: int = -1,
-        with_cp: bool = False,
+        with_cp: bool | Sequence[int] = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(
@@ -198,7 +199,7 @@ class FLattenCSwin(PyramidBackbone):
             if i > 0:
                 x, hw_shape = self.get_submodule(f'merge{i}')(x, hw_shape)
             for block in self.get_submodule(f'stage{i + 1}'):
-                x = self._run(block, x, hw_shape)
+                x = self._run(i, block, x, hw_shape)
             if i in self.out_indices:
                 out = x
                 if self.norm_outputs:

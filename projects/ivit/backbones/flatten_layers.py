@@ -12,6 +12,8 @@ from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
 from ..attention import PointwiseLinear, depthwise_conv
+from ..attention.symbolic import same_size
+from ..attention.window import padded_shape
 
 STRIDES = (4, 8, 16, 32)
 FOCUSED, SOFTMAX = 'L', 'S'
@@ -115,8 +117,10 @@ def focused_windows(
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Zeros at the bottom and right of ``(B, C, H, W)``, if any are needed."""
     height, width = x.shape[2:]
-    bottom, right = -height % multiple, -width % multiple
-    return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
+    rows, columns = padded_shape((height, width), (multiple, multiple))
+    if same_size((rows, columns), (height, width)):
+        return x
+    return F.pad(x, (0, columns - width, 0, rows - height))
 
 
 class PatchEmbed(nn.Module):
@@ -229,8 +233,3 @@ class Block(nn.Module):
         """``(B, N, C)``, row-major over the map, to the same shape."""
         x = x + self.drop_path(self.attn(self.norm1(x), hw_shape))
         return x + self.drop_path(self.mlp(self.norm2(x), hw_shape))
-
-
-def to_maps(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-    """Tokens ``(B, N, C)`` as ``(B, C, H, W)``, channels last in memory."""
-    return x.transpose(1, 2).unflatten(2, hw_shape)

@@ -18,6 +18,7 @@ from ..attention import (
     FocusedLinearAttentionPVT,
     PointwiseLinear,
     ResizedTable,
+    to_maps,
 )
 from ..attention.tokens import check_heads
 from ..checkpoints import register_official_loading
@@ -30,7 +31,6 @@ from .flatten_layers import (
     block_kinds,
     focused_windows,
     pad_to_multiple,
-    to_maps,
     training_grids,
 )
 
@@ -113,7 +113,8 @@ class FLattenPVT(PyramidBackbone):
         frozen_stages: -1 trains all, 0 freezes the first patch embedding, i
             that and the first i stages.
         with_cp: Whether blocks are recomputed in the backward pass, to save
-            memory.
+            memory; of some stages alone if these are listed, as in
+            ``(0, 1)``, whose maps are the largest.
         init_cfg: Initialisation, such as ``dict(type='Pretrained',
             checkpoint='flatten_pvt_t.pth')``.
 
@@ -154,7 +155,7 @@ class FLattenPVT(PyramidBackbone):
         out_indices: Sequence[int] = (0, 1, 2, 3),
         drop_path_rate: float = 0.0,
         frozen_stages: int = -1,
-        with_cp: bool = False,
+        with_cp: bool | Sequence[int] = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(
@@ -257,7 +258,7 @@ class FLattenPVT(PyramidBackbone):
             x, hw_shape = self.get_submodule(f'patch_embed{i + 1}')(x)
             x = self._enter(x, i, hw_shape)
             for block in self.get_submodule(f'block{i + 1}'):
-                x = self._run(block, x, hw_shape)
+                x = self._run(i, block, x, hw_shape)
             x = to_maps(self._leave(x, i), hw_shape)
             if i in self.out_indices:
                 outs.append(x)

@@ -17,6 +17,7 @@ from ..attention import (
     PointwiseLinear,
     merge_windows,
     split_windows,
+    to_maps,
     window_attention,
 )
 from ..attention.tokens import check_heads
@@ -30,7 +31,6 @@ from .flatten_layers import (
     block_kinds,
     focused_windows,
     pad_to_multiple,
-    to_maps,
     training_grids,
 )
 
@@ -176,7 +176,8 @@ class FLattenSwin(PyramidBackbone):
         frozen_stages: -1 trains all, 0 freezes the patch embedding, i that
             and the first i stages.
         with_cp: Whether blocks are recomputed in the backward pass, to save
-            memory.
+            memory; of some stages alone if these are listed, as in
+            ``(0, 1)``, whose maps are the largest.
         init_cfg: Initialisation, such as ``dict(type='Pretrained',
             checkpoint='flatten_swin_t.pth')``.
 
@@ -228,7 +229,7 @@ class FLattenSwin(PyramidBackbone):
         norm_outputs: bool = True,
         drop_path_rate: float = 0.0,
         frozen_stages: int = -1,
-        with_cp: bool = False,
+        with_cp: bool | Sequence[int] = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(
@@ -308,7 +309,7 @@ class FLattenSwin(PyramidBackbone):
         outs = []
         for i, stage in enumerate(self.layers):
             for block in stage.blocks:
-                x = self._run(block, x, hw_shape)
+                x = self._run(i, block, x, hw_shape)
             if i in self.out_indices:
                 out = x
                 if self.norm_outputs:

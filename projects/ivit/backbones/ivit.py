@@ -47,7 +47,8 @@ class IViT(PyramidBackbone):
         norm_eval: Whether batch norms stay in evaluation mode. For
             fine-tuning with small batches; needs pre-trained weights.
         with_cp: Whether blocks are recomputed in the backward pass, to save
-            memory.
+            memory; of some stages alone if these are listed, as in
+            ``(0, 1)``, whose maps are the largest.
         norm_cfg: Norm of the convolutions; ``SyncBN`` to share statistics
             between processes.
         init_cfg: Initialisation, such as ``dict(type='Pretrained',
@@ -100,7 +101,7 @@ class IViT(PyramidBackbone):
         drop_path_rate: float = 0.0,
         frozen_stages: int = -1,
         norm_eval: bool = False,
-        with_cp: bool = False,
+        with_cp: bool | Sequence[int] = False,
         norm_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
@@ -187,7 +188,7 @@ class IViT(PyramidBackbone):
         outs = []
         for i, stage in enumerate(self.stages):
             for block in stage:
-                x = self._run(block, x)
+                x = self._run(i, block, x)
             if i in self.out_indices:
                 norm = self.get_submodule(f'norm{i}')
                 outs.append(norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))

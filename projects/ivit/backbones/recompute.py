@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
@@ -20,6 +21,9 @@ def recompute(block: nn.Module, x: Tensor, *args: object) -> Tensor:
         x: The tensor, of any shape.
         args: What else the block takes, without a gradient.
     """
+    if torch.compiler.is_compiling():
+        # A graph updates the statistics once, whatever is computed again.
+        return checkpoint(block, x, *args, use_reentrant=False)
     return checkpoint(
         block,
         x,

@@ -19,11 +19,12 @@ from ..attention import (
     FocusedLinearAttention,
     InteractiveAttention,
     ResizedTable,
+    to_maps,
 )
 from ..checkpoints import register_strict_loading
 from ..checkpoints.tables import fit_tables
 from .base import Backbone
-from .flatten_layers import INIT_CFG, Block, PatchEmbed, to_maps
+from .flatten_layers import INIT_CFG, Block, PatchEmbed
 
 PATCH = 16
 # The options that a config may give to each.
@@ -101,7 +102,7 @@ class PlainViT(Backbone):
         frozen_stages: -1 trains all, 0 freezes patch embedding and position
             table, i these and the first i blocks.
         with_cp: Whether blocks are recomputed in the backward pass, to save
-            memory.
+            memory; some alone if these are listed, as in ``(0, 1)``.
         init_cfg: Initialisation, such as ``dict(type='Pretrained',
             checkpoint=..., prefix='backbone.')`` for a classifier's file.
 
@@ -133,7 +134,7 @@ class PlainViT(Backbone):
         out_indices: Sequence[int] | None = None,
         drop_path_rate: float = 0.0,
         frozen_stages: int = -1,
-        with_cp: bool = False,
+        with_cp: bool | Sequence[int] = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         settings = self._parse_arch(arch)
@@ -226,7 +227,7 @@ class PlainViT(Backbone):
         x = x + self._resized(self.pos_embed, self.grid_size, hw_shape)
         outs = []
         for i, block in enumerate(self.blocks):
-            x = self._run(block, x, hw_shape)
+            x = self._run(i, block, x, hw_shape)
             if i in self.out_indices:
                 is_last = i == self.out_indices[-1]
                 outs.append(to_maps(self.norm(x) if is_last else x, hw_shape))

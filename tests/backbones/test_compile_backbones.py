@@ -1,0 +1,127 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Compiled backbones: one graph, for images of any size."""
+
+import pytest
+import torch
+from flatten_cases import PVT_SIZES, SIZES
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from ivit import backbones
+
+# One block of a kind and width is enough: graphs take seconds to make.
+SHALLOW = dict(SIZES, depths=(1, 1, 2, 1))
+PVT_SHALLOW = dict(PVT_SIZES, depths=(1, 1, 1, 1))
+PLAIN = dict(arch=dict(dim=16, depth=1, num_heads=2), img_size=96)
+SWIN = dict(arch=SHALLOW, img_size=96, softmax_window=3)
+CSWIN = dict(arch=SHALLOW, img_size=96, split_sizes=(3, 3, 3, 3))
+PVT = dict(arch=PVT_SHALLOW, img_size=96)
+IVIT = dict(arch=SHALLOW, landmarks=(3, 3))
+# Sides that the strides divide and odd ones, all with more than one window
+# or landmark grid at stride 32, which are 96 pixels.
+SIZES_SEEN = [(128, 160), (97, 131), (160, 224), (255, 100), (301, 129)]
+CASES = {
+    'pvt': ('FLattenPVT', PVT),
+    'ivit': ('IViT', IVIT),
+    'pvt-softmax': ('FLattenPVT', dict(PVT, attn_type='SSSS')),
+    'pvt-tiles': ('FLattenPVT', dict(PVT, window_size=8)),
+    'pvt-v2': ('FLattenPVTv2', PVT),
+    'swin': ('FLattenSwin', SWIN),
+    'cswin': ('FLattenCSwin', CSWIN),
+    'vit-softmax': ('PlainViT', PLAIN),
+    'vit-interactive': (
+        'PlainViT',
+        dict(PLAIN, attention=dict(type='interactive', landmarks=(3, 3))),
+    ),
+    'vit-focused': ('FLattenDeiT', PLAIN),
+    'ivit-attention': (
+        'IViT',
+        dict(IVIT, blocks=('attention',) * 4),
+    ),
+}
+FAST = ('pvt', 'ivit')
+slow = pytest.mark.slow
+PARAMS = [
+    pytest.param(*case, id=name, marks=() if name in FAST else slow)
+    for name, case in CASES.items()
+]
+
+
+def build(family, **options):
+    """A small model, all of its parameters at random."""
+    torch.manual_seed(0)
+    model = getattr(backbones, family)(**options)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    return model
+
+
+def gradients(model, x):
+    """Maps, and gradients by name."""
+    model.zero_grad()
+    torch.manual_seed(1)
+    outs = model(x)
+    sum((out**2).mean() for out in outs).backward()
+    grads = {
+        name: parameter.grad
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+    }
+    return outs, grads
+
+
+@pytest.fixture(autouse=True)
+def no_graphs_are_left():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize(('family', 'options'), PARAMS)
+def test_one_graph_serves_images_of_any_size(family, options):
+    model = build(family, **options).eval()
+    counter = CompileCounterWithBackend('eager')
+    compiled = torch.compile(
+        model, backend=counter, fullgraph=True, dynamic=True
+    )
+    with torch.no_grad():
+        for size in SIZES_SEEN:
+            x = torch.randn(2, 3, *size)
+            for out, want in zip(compiled(x), model(x), strict=True):
+                torch.testing.assert_close(out, want)
+            assert counter.frame_count == 1, size
+
+
+@pytest.mark.parametrize(('family', 'options'), PARAMS)
+def test_training_is_one_graph(family, options):
+    """Frozen and recomputed blocks, dropped paths and batch norms included."""
+    options = dict(options, drop_path_rate=0.3, frozen_stages=1)
+    plain = build(family, **options).double()
+    model = build(family, **options, with_cp=True).double()
+    model.compile(backend='aot_eager', fullgraph=True)
+    x = torch.randn(2, 3, 96, 70).double()
+    (_, want), (_, found) = gradients(plain, x), gradients(model, x)
+    assert want.keys() == found.keys()
+    for name, grad in want.items():
+        torch.testing.assert_close(found[name], grad)
+    for name, value in plain.state_dict().items():  # batch norms' statistics
+        torch.testing.assert_close(model.state_dict()[name], value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('family', ['FLattenPVT', 'IViT'])
+def test_compiled_code_computes_the_same(family):
+    options = dict(arch=PVT_SHALLOW if 'PVT' in family else SHALLOW)
+    plain, model = build(family, **options), build(family, **options)
+    model.compile(dynamic=True)
+    for size in [(64, 96), (97, 70)]:
+        x = torch.randn(2, 3, *size)
+        (outs, grads), (want, expected) = (
+            gradients(m, x) for m in (model, plain)
+        )
+        for out, other in zip(outs, want, strict=True):
+            torch.testing.assert_close(out, other, rtol=1e-4, atol=1e-4)
+        for name, grad in expected.items():
+            scale = grad.abs().max().clamp(min=1e-6)
+            error = (grads[name] - grad).abs().max() / scale
+            assert error < 1e-4, name
