@@ -2,6 +2,7 @@
 """Grids of trainings, on a training of no time."""
 
 import json
+import os
 import sys
 
 import pytest
@@ -147,14 +148,21 @@ def test_failure_shows_the_log(study):
 
 def test_failure_stops_the_others(study):
     (study.folder.parent / 'train.py').write_text(
-        'import sys, time\n'
-        'if "slow" in sys.argv[3]: time.sleep(60)\n'
+        'import os, pathlib, sys, time\n'
+        'work_dir = pathlib.Path(sys.argv[3])\n'
+        'pid = work_dir.parent / "pid"\n'
+        'if work_dir.name == "slow":\n'
+        '    pid.with_suffix(".new").write_text(str(os.getpid()))\n'
+        '    pid.with_suffix(".new").rename(pid)\n'
+        '    time.sleep(60)\n'
+        'while not pid.exists():\n'
+        '    time.sleep(0.05)\n'
         'sys.exit("broken")'
     )
     with pytest.raises(RunFailed, match='broken'):
         study(dict(name='slow'), dict(name='a'), jobs=2)
-    # Over: its end has not written a result, nor did anything wait for it.
-    assert not (study.folder / 'slow' / 'result.json').exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((study.folder / 'pid').read_text()), 0)
 
 
 def test_needs_come_first(study):
