@@ -16,6 +16,7 @@ HEADS = {
     'retinanet': 'RetinaNet',
     'upernet': 'EncoderDecoder',
     'sem_fpn': 'EncoderDecoder',
+    'fcn': 'EncoderDecoder',
 }
 # Two other files here have the classifiers.
 CONFIGS = sorted(
@@ -41,6 +42,7 @@ EXPECTED = {
     'upernet_ivit_n_shapes',
     'sem_fpn_ivit_n_shapes',
     'upernet_flatten_swin_n_shapes',
+    'fcn_vit_n_shapes',
     *(f'mask_rcnn_{backbone}_coco' for backbone in SWIN + PVT),
     'mask_rcnn_flatten_swin_t_3x_coco',
     *(f'cascade_mask_rcnn_flatten_swin_{arch}_3x_coco' for arch in 'ts'),
@@ -58,6 +60,7 @@ BACKBONES = {
     'flatten_cswin': 'FLattenCSwin',
     'flatten_pvt': 'FLattenPVT',
     'flatten_pvt_v2': 'FLattenPVTv2',
+    'vit': 'PlainViT',
 }
 NAME = re.compile(
     rf'({"|".join(HEADS)})_({"|".join(BACKBONES)})_([a-z]\d?)(_3x)?_'
@@ -126,7 +129,8 @@ def shrink(cfg):
     import_modules_from_strings(**cfg.custom_imports)
     backbone = cfg.model.backbone
     arch = MODELS.get(backbone.type).arch_settings[backbone.arch]
-    backbone.arch = dict(arch, depths=(1, 1, 1, 1))
+    depth = dict(depths=(1,) * 4) if 'depths' in arch else dict(depth=1)
+    backbone.arch = dict(arch, **depth)
     if cfg.default_scope == 'mmseg':
         cfg.model.data_preprocessor.size = SIZE
     elif 'roi_head' in cfg.model:

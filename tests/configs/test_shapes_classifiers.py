@@ -8,7 +8,7 @@ import torch
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DATASETS, MODELS
 
-HEADS = ('mask_rcnn', 'cascade', 'retinanet', 'upernet', 'sem_fpn')
+HEADS = ('mask_rcnn', 'cascade', 'retinanet', 'upernet', 'sem_fpn', 'fcn')
 CONFIGS = Path(__file__).parents[2] / 'configs'
 NAMES = sorted(
     path.stem
@@ -18,7 +18,6 @@ NAMES = sorted(
 BACKBONES = {
     'ivit': 'IViT',
     'flatten_swin': 'FLattenSwin',
-    'vit': 'PlainViT',
 }
 
 
