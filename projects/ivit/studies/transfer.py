@@ -69,14 +69,15 @@ FINE_TUNING = {
     'Mask R-CNN': {
         **_FEW_IMAGES,
         **_length('max_epochs', 5),
+        'optim_wrapper.optimizer.lr': 0.004,
         'default_hooks.checkpoint.interval': 1,
         'val_evaluator.ann_file': f'{_FEW}/annotations/instances_val.json',
         'test_evaluator.ann_file': f'{_FEW}/annotations/instances_val.json',
     },
     'UperNet': {
         **_FEW_IMAGES,
-        **_length('max_iters', 300, warm_up=60),
-        'default_hooks.checkpoint.interval': 100,
+        **_length('max_iters', 600, warm_up=60),
+        'default_hooks.checkpoint.interval': 200,
     },
 }
 
