@@ -98,21 +98,20 @@ def compare(
         baseline: Against which speeds are; if it is not run there are none.
     """
     torch.set_num_threads(setting.threads)
-    rows = [Row(name) for name in works]
-    built = {}
-    for row in rows:
+    # Before anything is measured, as a name may be wrong.
+    built = {name: work.build() for name, work in works.items()}
+    rows = []
+    for name, workload in built.items():
+        params = sum(p.numel() for p in workload.module.parameters())
+        row = Row(name, params, count_macs(workload))
+        rows.append(row)
         try:
-            row.peak = peak_bytes(works[row.name].build, setting.device)
+            row.peak = peak_bytes(works[name].build, setting.device)
         except MemoryError:
             row.note = 'out of memory'
-            continue
-        work = works[row.name].build()
-        row.params = sum(p.numel() for p in work.module.parameters())
-        row.macs = count_macs(work)
-        if rounds:
-            built[row.name] = work
-    if built:
-        seconds = interleave(built, rounds, setting.device, title)
+    timed = {row.name: built[row.name] for row in rows if not row.note}
+    if rounds and timed:
+        seconds = interleave(timed, rounds, setting.device, title)
         for row in rows:
             row.seconds = seconds.get(row.name, [])
             if baseline in seconds and row.seconds:

@@ -59,7 +59,7 @@ def count_parts(model: nn.Module, shape: tuple[int, int]) -> PartCosts:
             return _count(copy.deepcopy(model), shape, 'meta')
         except _NeedsNumbersError:
             return _count(copy.deepcopy(model), shape, 'cpu')
-    except OTHER_INTERFACE as error:
+    except (*OTHER_INTERFACE, _NeedsNumbersError) as error:
         raise UsageError(
             f'{type(model).__name__} cannot be counted: {_text(error)}'
         ) from error
@@ -116,7 +116,7 @@ def _named(
             raise
         except Exception as error:  # other people's code: anything
             if 'meta' in str(error):
-                raise _NeedsNumbersError from error
+                raise _NeedsNumbersError(_text(error)) from error
             if isinstance(error, OTHER_INTERFACE):
                 raise
             raise UsageError(
