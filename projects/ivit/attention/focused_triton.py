@@ -1,0 +1,258 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Focused linear attention in Triton kernels, for NVIDIA GPUs.
+
+Nothing of the size of the tokens is kept for the backward pass but Q, K and
+V themselves and three numbers per token. The kernels lie behind two custom
+operators, so ``torch.compile`` sees one node where the attention is, for maps
+of any size.
+"""
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from .focused import focused_linear_attention
+from .focused_launch import launch_backward, launch_forward
+from .precision import widen
+
+_INPUTS = (
+    'Tensor query, Tensor key, Tensor? position, Tensor value, '
+    'Tensor scale, int num_heads, float focusing_factor'
+)
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+# With 128, which no published model has, the kernels outgrow the registers.
+HEAD_WIDTHS = (16, 32, 64)
+MOST_CHANNELS = 1024
+
+
+def supported(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    num_heads: int,
+    valid: Tensor | None = None,
+) -> bool:
+    """Whether the kernels can do what :func:`focused_linear_attention` can.
+
+    Args:
+        query: Q, ``(B, M, C)``.
+        key: K, ``(B, N, C)``.
+        value: V, ``(B, N, C)``.
+        num_heads: h; divides C.
+        valid: Which keys count; must be None.
+    """
+    tokens = (query, key, value)
+    return (
+        valid is None
+        and all(x.is_cuda and x.dtype in DTYPES for x in tokens)
+        and all(x.shape[0] > 0 and x.shape[1] > 0 for x in tokens)
+        and query.shape[-1] <= MOST_CHANNELS
+        and query.shape[-1] // num_heads in HEAD_WIDTHS
+        # TF32 came with Ampere.
+        and torch.cuda.get_device_capability(query.device) >= (8, 0)
+    )
+
+
+@torch.library.custom_op(
+    'ivit::focused_attention',
+    mutates_args=(),
+    schema=f'({_INPUTS}) -> (Tensor, Tensor, Tensor, Tensor)',
+)
+def _forward(
+    query: Tensor,
+    key: Tensor,
+    position: Tensor | None,
+    value: Tensor,
+    scale: Tensor,
+    num_heads: int,
+    focusing_factor: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The output; the summary ``(B, h, d + 1, d)``; numbers of the tokens."""
+    return launch_forward(
+        query, key, position, value, scale, num_heads, focusing_factor
+    )
+
+
+@torch.library.custom_op(
+    'ivit::focused_attention_backward',
+    mutates_args=(),
+    schema=(
+        f'(Tensor grad, {_INPUTS}, Tensor summary, Tensor query_rows, '
+        'Tensor key_rows) -> (Tensor, Tensor, Tensor, Tensor)'
+    ),
+)
+def _backward(
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    position: Tensor | None,
+    value: Tensor,
+    scale: Tensor,
+    num_heads: int,
+    focusing_factor: float,
+    summary: Tensor,
+    query_rows: Tensor,
+    key_rows: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The gradients of Q, K, V and the scale."""
+    return launch_backward(
+        grad,
+        query,
+        key,
+        position,
+        value,
+        scale,
+        num_heads,
+        focusing_factor,
+        summary,
+        query_rows,
+        key_rows,
+    )
+
+
+@_forward.register_fake
+def _(
+    query: Tensor,
+    key: Tensor,
+    position: Tensor | None,
+    value: Tensor,
+    scale: Tensor,
+    num_heads: int,
+    focusing_factor: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    batch, queries, channels = query.shape
+    width = channels // num_heads
+    numbers = scale.new_empty(0, dtype=torch.float32)
+    return (
+        value.new_empty(query.shape),
+        numbers.new_empty(batch, num_heads, width + 1, width),
+        numbers.new_empty(batch, 3, queries),
+        numbers.new_empty(batch, 3, key.shape[1]),
+    )
+
+
+@_backward.register_fake
+def _(
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    position: Tensor | None,
+    value: Tensor,
+    scale: Tensor,
+    *rest: int | float | Tensor,
+) -> tuple[Tensor, ...]:
+    return tuple(x.new_empty(x.shape) for x in (query, key, value, scale))
+
+
+def _keep(ctx: FunctionCtx, inputs: tuple, output: tuple[Tensor, ...]) -> None:
+    *tensors, ctx.num_heads, ctx.focusing_factor = inputs
+    ctx.save_for_backward(*tensors, *output[1:])
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.set_materialize_grads(False)
+
+
+def _differentiate(
+    ctx: FunctionCtx, grad: Tensor | None, *_: None
+) -> tuple[Tensor | None, ...]:
+    if grad is None:
+        return (None,) * 7
+    *inputs, summary, query_rows, key_rows = ctx.saved_tensors
+    grad_query, grad_key, grad_value, grad_scale = _backward(
+        grad,
+        *inputs,
+        ctx.num_heads,
+        ctx.focusing_factor,
+        summary,
+        query_rows,
+        key_rows,
+    )
+    position, grad_position = inputs[2], None
+    if position is not None and ctx.needs_input_grad[2]:
+        grad_position = grad_key.sum(0, keepdim=True, dtype=position.dtype)
+    return (
+        grad_query,
+        grad_key,
+        grad_position,
+        grad_value,
+        grad_scale,
+        None,
+        None,
+    )
+
+
+def _keep_again(
+    ctx: FunctionCtx, inputs: tuple, output: tuple[Tensor, ...]
+) -> None:
+    ctx.num_heads, ctx.focusing_factor = inputs[6:8]
+    ctx.save_for_backward(*inputs[:6])
+
+
+def _differentiate_again(
+    ctx: FunctionCtx, *grads: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Second derivatives, by autograd through the formula."""
+    grad, query, key, position, value, scale = ctx.saved_tensors
+    # With a mask it is always the formula that is computed.
+    valid = key.new_ones(key.shape[:2], dtype=torch.bool)
+
+    def gradients(
+        grad: Tensor, *inputs: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        def attend(
+            query: Tensor, key: Tensor, value: Tensor, scale: Tensor
+        ) -> Tensor:
+            return focused_linear_attention(
+                query,
+                widen(key) + table,
+                value,
+                scale,
+                ctx.num_heads,
+                ctx.focusing_factor,
+                valid,
+            )
+
+        query, key, table, value, scale = inputs
+        return torch.func.vjp(attend, query, key, value, scale)[1](grad)
+
+    table = key.new_zeros(1, 1, 1) if position is None else position
+    _, pull = torch.func.vjp(gradients, grad, query, key, table, value, scale)
+    seconds = list(pull(grads))
+    if position is None:
+        seconds[3] = None
+    return *seconds, *(None,) * 5
+
+
+_forward.register_autograd(_differentiate, setup_context=_keep)
+_backward.register_autograd(_differentiate_again, setup_context=_keep_again)
+
+
+def fused_focused_attention(
+    query: Tensor,
+    key: Tensor,
+    position: Tensor | None,
+    value: Tensor,
+    scale: Tensor,
+    num_heads: int,
+    focusing_factor: float = 3,
+) -> Tensor:
+    """:func:`focused_linear_attention` of ``key + position``, in kernels.
+
+    Gradients of first order come from kernels, those of higher order from
+    the formula. For what :func:`supported` is true of.
+
+    Args:
+        query: Q, ``(B, M, C)``; like all tokens, it may be a view with the
+            channels of a token side by side, such as a chunk of Q, K and V.
+        key: K, ``(B, N, C)``.
+        position: The position of every key, ``(1, N, C)``, or None.
+        value: V, ``(B, N, C)``.
+        scale: Positive scale of the channels, ``(1, 1, C)``.
+        num_heads: h; divides C.
+        focusing_factor: p, at least 1.
+
+    Returns:
+        ``(B, M, C)`` in the dtype of ``value``.
+    """
+    return _forward(
+        query, key, position, value, scale, num_heads, float(focusing_factor)
+    )[0]
