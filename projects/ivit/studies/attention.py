@@ -36,7 +36,7 @@ ATTENTIONS: dict[str, dict[str, Any]] = {
     'focused': dict(type='focused'),
 }
 STEPS, WARM_UP = 1500, 60
-# The learning rate is the config's, chosen with softmax.
+# The learning rate is the config's, for all.
 TRAINING = {
     'train_cfg.max_iters': STEPS,
     'train_cfg.val_interval': STEPS,
