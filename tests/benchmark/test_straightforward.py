@@ -26,7 +26,7 @@ def test_same_outputs_and_gradients(name):
     model = build_backbone(name).double()
     randomize(model)
     names = [n for n, _ in model.named_parameters()]
-    image = torch.rand(2, 3, 64, 96, dtype=torch.float64)
+    image = torch.rand(2, 3, 32, 64, dtype=torch.float64)
 
     def run():
         outs = model(image)
