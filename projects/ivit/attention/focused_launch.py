@@ -154,7 +154,11 @@ def launch_backward(
     query_rows: Tensor,
     key_rows: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of Q, K, V and the scale."""
+    """The gradients of Q, K, V and the scale.
+
+    Arguments beyond those of :func:`launch_forward` are the gradient of its
+    output and the rest of what it returns.
+    """
     launch = _Launch((query, key, value), num_heads, focusing_factor)
     grad, query, key, position, value = map(
         _rows, (grad, query, key, position, value)

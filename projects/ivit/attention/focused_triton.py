@@ -53,64 +53,22 @@ def supported(
     )
 
 
-@torch.library.custom_op(
+torch.library.define(
     'ivit::focused_attention',
-    mutates_args=(),
-    schema=f'({_INPUTS}) -> (Tensor, Tensor, Tensor, Tensor)',
+    f'({_INPUTS}) -> (Tensor, Tensor, Tensor, Tensor)',
 )
-def _forward(
-    query: Tensor,
-    key: Tensor,
-    position: Tensor | None,
-    value: Tensor,
-    scale: Tensor,
-    num_heads: int,
-    focusing_factor: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The output; the summary ``(B, h, d + 1, d)``; numbers of the tokens."""
-    return launch_forward(
-        query, key, position, value, scale, num_heads, focusing_factor
-    )
-
-
-@torch.library.custom_op(
+torch.library.define(
     'ivit::focused_attention_backward',
-    mutates_args=(),
-    schema=(
-        f'(Tensor grad, {_INPUTS}, Tensor summary, Tensor query_rows, '
-        'Tensor key_rows) -> (Tensor, Tensor, Tensor, Tensor)'
-    ),
+    f'(Tensor grad, {_INPUTS}, Tensor summary, Tensor query_rows, '
+    'Tensor key_rows) -> (Tensor, Tensor, Tensor, Tensor)',
 )
-def _backward(
-    grad: Tensor,
-    query: Tensor,
-    key: Tensor,
-    position: Tensor | None,
-    value: Tensor,
-    scale: Tensor,
-    num_heads: int,
-    focusing_factor: float,
-    summary: Tensor,
-    query_rows: Tensor,
-    key_rows: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of Q, K, V and the scale."""
-    return launch_backward(
-        grad,
-        query,
-        key,
-        position,
-        value,
-        scale,
-        num_heads,
-        focusing_factor,
-        summary,
-        query_rows,
-        key_rows,
-    )
+torch.library.impl('ivit::focused_attention', 'default', launch_forward)
+torch.library.impl(
+    'ivit::focused_attention_backward', 'default', launch_backward
+)
 
 
-@_forward.register_fake
+@torch.library.register_fake('ivit::focused_attention')
 def _(
     query: Tensor,
     key: Tensor,
@@ -131,7 +89,7 @@ def _(
     )
 
 
-@_backward.register_fake
+@torch.library.register_fake('ivit::focused_attention_backward')
 def _(
     grad: Tensor,
     query: Tensor,
@@ -157,14 +115,16 @@ def _differentiate(
     if grad is None:
         return (None,) * 7
     *inputs, summary, query_rows, key_rows = ctx.saved_tensors
-    grad_query, grad_key, grad_value, grad_scale = _backward(
-        grad,
-        *inputs,
-        ctx.num_heads,
-        ctx.focusing_factor,
-        summary,
-        query_rows,
-        key_rows,
+    grad_query, grad_key, grad_value, grad_scale = (
+        torch.ops.ivit.focused_attention_backward(
+            grad,
+            *inputs,
+            ctx.num_heads,
+            ctx.focusing_factor,
+            summary,
+            query_rows,
+            key_rows,
+        )
     )
     position, grad_position = inputs[2], None
     if position is not None and ctx.needs_input_grad[2]:
@@ -222,8 +182,14 @@ def _differentiate_again(
     return *seconds, *(None,) * 5
 
 
-_forward.register_autograd(_differentiate, setup_context=_keep)
-_backward.register_autograd(_differentiate_again, setup_context=_keep_again)
+torch.library.register_autograd(
+    'ivit::focused_attention', _differentiate, setup_context=_keep
+)
+torch.library.register_autograd(
+    'ivit::focused_attention_backward',
+    _differentiate_again,
+    setup_context=_keep_again,
+)
 
 
 def fused_focused_attention(
@@ -253,6 +219,6 @@ def fused_focused_attention(
     Returns:
         ``(B, M, C)`` in the dtype of ``value``.
     """
-    return _forward(
+    return torch.ops.ivit.focused_attention(
         query, key, position, value, scale, num_heads, float(focusing_factor)
     )[0]
