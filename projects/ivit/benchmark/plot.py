@@ -81,6 +81,9 @@ def _curves(results: Sequence[Result]) -> Figure:
                 )
     for axes, label in ((left, 'seconds'), (right, 'peak memory, MiB')):
         axes.set(xscale='log', yscale='log', xlabel='tokens', ylabel=label)
+        numbers = [result.tokens for result in results]
+        axes.set_xticks(numbers, map(str, numbers), rotation=45)
+        axes.minorticks_off()
     if left.lines or right.lines:
         (left if left.lines else right).legend()
     return figure
