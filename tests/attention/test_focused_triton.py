@@ -8,6 +8,7 @@ import pytest
 import torch
 from focused_reference import error, reference_attention
 from torch._dynamo.testing import CompileCounterWithBackend
+from torch.utils.flop_counter import FlopCounterMode
 
 triton = pytest.importorskip('triton')
 tl = triton.language
@@ -38,7 +39,7 @@ def product(a, b, PRECISION):  # noqa: N803
     return tl.dot(a, b)
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def interpreted():
     """The kernels in Triton's interpreter, as copies of their modules.
 
@@ -201,6 +202,18 @@ def test_operators_are_what_they_say(interpreted):
         (torch.ones_like(out), *inputs, 2, 3.0, *kept),
         test_utils=checks,
     )
+
+
+def test_cost_is_the_formula(interpreted):
+    inputs = [x.detach() for x in make(2, 5, 9, 32, True, torch.float32)]
+    inputs[0].requires_grad_()
+    with FlopCounterMode(display=False) as counter:
+        out = fused_focused_attention(*inputs, 2, 3)
+        # K^T V of 9 tokens and Q (K^T V) of 5, each 32 channels of 16.
+        flops = 2 * 2 * (9 + 5) * 32 * 16
+        assert counter.get_total_flops() == flops
+        out.sum().backward()
+    assert counter.get_total_flops() == 3 * flops
 
 
 def test_not_supported():

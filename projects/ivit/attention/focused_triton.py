@@ -8,8 +8,9 @@ of any size.
 """
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 from torch.autograd.function import FunctionCtx
+from torch.utils.flop_counter import register_flop_formula
 
 from .focused import focused_linear_attention
 from .focused_launch import launch_backward, launch_forward
@@ -100,6 +101,34 @@ def _(
     *rest: int | float | Tensor,
 ) -> tuple[Tensor, ...]:
     return tuple(x.new_empty(x.shape) for x in (query, key, value, scale))
+
+
+def _macs(query: Size, key: Size, num_heads: int) -> int:
+    """Of the formula's two matrix products."""
+    batch, queries, channels = query
+    return batch * (queries + key[1]) * channels * (channels // num_heads)
+
+
+@register_flop_formula(torch.ops.ivit.focused_attention)
+def _flops(
+    query: Size,
+    key: Size,
+    position: Size | None,
+    value: Size,
+    scale: Size,
+    num_heads: int,
+    focusing_factor: float,
+    *,
+    out_shape: tuple[Size, ...],
+) -> int:
+    return 2 * _macs(query, key, num_heads)
+
+
+@register_flop_formula(torch.ops.ivit.focused_attention_backward)
+def _backward_flops(
+    grad: Size, *inputs: Size | float, out_shape: tuple[Size, ...]
+) -> int:
+    return 4 * _macs(inputs[0], inputs[1], inputs[5])
 
 
 def _keep(ctx: FunctionCtx, inputs: tuple, output: tuple[Tensor, ...]) -> None:
