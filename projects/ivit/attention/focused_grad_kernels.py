@@ -21,6 +21,7 @@ import triton.language as tl
 from .focused_kernels import (
     EPS,
     focus,
+    kernel,
     load_summary,
     number,
     place,
@@ -42,7 +43,7 @@ def from_output(grad, phi, products, means):
     return norm, tl.sum(phi * x, 1)[:, None] / norm, x
 
 
-@triton.jit
+@kernel
 def summary_grad(
     grad,
     query,
@@ -130,7 +131,7 @@ def put_map_grad(
     tl.store(parts + block * H * D + columns, grad_scale)
 
 
-@triton.jit
+@kernel
 def query_grad(
     grad,
     query,
@@ -183,7 +184,7 @@ def query_grad(
     )
 
 
-@triton.jit
+@kernel
 def value_grad(
     key,
     position,
@@ -225,7 +226,7 @@ def value_grad(
     tl.store(shares + rows[:, None] * H, share, mask)
 
 
-@triton.jit
+@kernel
 def key_grad(
     key,
     position,

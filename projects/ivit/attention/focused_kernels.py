@@ -23,6 +23,8 @@ import triton
 import triton.language as tl
 
 EPS = tl.constexpr(1e-6)
+# One compiled kernel for all sizes, multiples of 16 or not.
+kernel = triton.jit(do_not_specialize=['queries', 'keys'])
 
 
 @triton.jit
@@ -145,7 +147,7 @@ def measure(
     tl.store(statistics + tokens + rows, norm, mask)
 
 
-@triton.jit
+@kernel
 def measure_tokens(
     query,
     key,
@@ -212,7 +214,7 @@ def load_summary(summary, batch, head, H, D: tl.constexpr):
     return products, tl.load(summary + D * D + channels)[None, :]
 
 
-@triton.jit
+@kernel
 def summarize(
     key,
     position,
@@ -251,7 +253,7 @@ def summarize(
     put_summary(parts, batch, head, products / keys, sums / keys, H, D)
 
 
-@triton.jit
+@kernel
 def attend(
     query,
     scale,
