@@ -7,8 +7,8 @@ from .focused import (
     FocusedLinearAttention,
     FocusedLinearAttentionPVT,
     focused_linear_attention,
-    focused_map,
 )
+from .focused_eager import focused_map
 from .interactive import (
     InteractiveAttention,
     decomposed_attention,

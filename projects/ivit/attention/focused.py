@@ -19,42 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .depthwise import depthwise_conv
+from .focused_blocks import FocusedInBlocks
+from .focused_eager import attend_eagerly
 from .pointwise import PointwiseLinear
 from .position import ResizedTable
 from .precision import no_autocast, wide_linear, widen
 from .tokens import check_heads, check_tokens
 from .window import merge_windows, split_windows, window_regions
-
-EPS = 1e-6
-
-
-def focused_map(x: Tensor, scale: Tensor, focusing_factor: float) -> Tensor:
-    """The feature map ``phi_p(x) = f_p(ReLU(x))`` (paper, Eq. 5 and 6).
-
-    ``f_p(t) = ||t|| t^p / ||t^p||`` with norms over all C channels (models:
-    not each head alone), on ``t = (ReLU(x) + 1e-6) / scale``. The power is
-    taken of ``t / max(t)``, which changes nothing but the range: t^p alone
-    leaves float16 at t = 40 for p = 3, and float32 below at t = 1e-6 for
-    p = 4, where every channel of a token is negative.
-
-    Args:
-        x: Tokens ``(B, N, C)``.
-        scale: Positive scale of the channels, ``(1, 1, C)``.
-        focusing_factor: p, at least 1.
-
-    Returns:
-        ``(B, N, C)`` in float32, or float64 for a float64 ``x``.
-    """
-    t = (F.relu(widen(x)) + EPS) / widen(scale)
-    # f_p does not depend on the largest: no gradient goes through it.
-    largest = t.detach().amax(-1, keepdim=True)
-    t = t / largest
-    powers = t**focusing_factor
-    return powers * (
-        largest
-        * t.norm(dim=-1, keepdim=True)
-        / powers.norm(dim=-1, keepdim=True)
-    )
 
 
 def focused_linear_attention(
@@ -65,6 +36,7 @@ def focused_linear_attention(
     num_heads: int,
     focusing_factor: float = 3,
     valid: Tensor | None = None,
+    position: Tensor | None = None,
 ) -> Tensor:
     """Attention with ``phi_p(Q) (phi_p(K)^T V)`` for softmax(QK^T)V.
 
@@ -75,37 +47,51 @@ def focused_linear_attention(
 
     Args:
         query: Q, ``(B, M, C)``.
-        key: K, ``(B, N, C)``, its position added.
+        key: K, ``(B, N, C)``.
         value: V, ``(B, N, C)``.
         scale: Positive scale of the channels, ``(1, 1, C)``.
         num_heads: h; divides C.
         focusing_factor: p, at least 1.
         valid: Which keys count, bool ``(B, N)``, at least one in every row;
             None if all do. The others change no bit of the result.
+        position: To be added to K, ``(1, N, C)``, or None.
 
     Returns:
         ``(B, M, C)`` in the dtype of ``value``.
     """
     with no_autocast(query):
-        count = key.shape[1]
-        if valid is not None:
-            count = valid.sum(1)[:, None, None, None]
-            absent = ~valid[..., None]
-            # Here and below: what is left out may be anything, inf too.
-            key, value = (x.masked_fill(absent, 0) for x in (key, value))
-        q = focused_map(query, scale, focusing_factor)
-        k = focused_map(key, scale, focusing_factor)
-        if valid is not None:
-            k = k.masked_fill(absent, 0)
-        q, k, v = (
-            x.unflatten(2, (num_heads, -1)).transpose(1, 2)
-            for x in (q, k, value.to(k.dtype))
+        if _take_blocks(query, valid):
+            dtype = widen(query).dtype
+            out, *_ = FocusedInBlocks.apply(
+                query,
+                key,
+                value,
+                scale.to(dtype),
+                None if position is None else position.to(dtype),
+                num_heads,
+                focusing_factor,
+            )
+            return out
+        return attend_eagerly(
+            query,
+            key,
+            value,
+            scale,
+            num_heads,
+            focusing_factor,
+            valid,
+            position,
         )
-        summary = k.transpose(-2, -1) @ v / count
-        mean_k = k.sum(-2, keepdim=True) / count
-        norm = (q * mean_k).sum(-1, keepdim=True) + EPS
-        out = (q @ summary) / norm
-        return out.transpose(1, 2).flatten(2).to(value.dtype)
+
+
+def _take_blocks(query: Tensor, valid: Tensor | None) -> bool:
+    """Whether to go block by block; compilers do better with the formula."""
+    return (
+        query.device.type == 'cpu'
+        and valid is None
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+    )
 
 
 def _check_size(name: str, size: Sequence[int]) -> None:
@@ -228,12 +214,13 @@ class FocusedAttention(nn.Module):
         )
         out = focused_linear_attention(
             query,
-            key + widen(position),
+            key,
             value,
             F.softplus(widen(self.scale)),
             self.num_heads,
             self.focusing_factor,
             valid,
+            position,
         )
         if self.dwc is None:
             return out

@@ -23,4 +23,5 @@ class PointwiseLinear(nn.Linear):
         # (B, C, 1, N), channels last by construction: a view both ways.
         columns = x.transpose(1, 2).unsqueeze(2)
         weight = self.weight[:, :, None, None]
-        return F.conv2d(columns, weight, self.bias)[:, :, 0].transpose(1, 2)
+        out = F.conv2d(columns, weight, self.bias)
+        return out.squeeze(2).transpose(1, 2)
