@@ -8,7 +8,8 @@ model = dict(
         _delete_=True,
         type='FLattenSwin',
         arch='n',
-        img_size=64,
+        # The detector's tables and windows: crops are 64 x 64.
+        img_size=128,
         softmax_window=8,
         out_indices=(3,),
     ),
