@@ -140,12 +140,13 @@ def test_values_about_a_mean(interpreted):
     assert too_large(errors(inputs, 1, 3), 1e-2) == {}
 
 
-def test_numbers_of_any_size(interpreted):
+def check_numbers_of_any_size(device):
     """What overflows on the way, and tokens that have nothing positive."""
-    query, key, _, value, _ = make(1, 40, 40, 32, False, torch.float16)
+    sizes = 1, 40, 40, 32, False, torch.float16, device
+    query, key, _, value, _ = make(*sizes)
     query, key = query * 3000, -key.abs()
     query[0, 5] = 6e4
-    scale = torch.full((1, 1, 32), 2e-9)
+    scale = torch.full((1, 1, 32), 2e-9, device=device)
     inputs = query, key, None, value, scale
     with torch.no_grad():
         out = fused_focused_attention(*inputs, 2, 4)
@@ -156,6 +157,15 @@ def test_numbers_of_any_size(interpreted):
     lost = out.isnan()
     assert lost[0, :, 3].all() and lost[0, 2].all()
     assert lost.sum() == 40 + 31
+
+
+def test_numbers_of_any_size(interpreted):
+    check_numbers_of_any_size('cpu')
+
+
+@on_cuda
+def test_numbers_of_any_size_on_cuda():
+    check_numbers_of_any_size('cuda')
 
 
 def test_second_order(interpreted):
