@@ -12,9 +12,9 @@ from torch import Size, Tensor
 from torch.autograd.function import FunctionCtx
 from torch.utils.flop_counter import register_flop_formula
 
-from .focused import focused_linear_attention
+from .focused_eager import attend_eagerly
 from .focused_launch import launch_backward, launch_forward
-from .precision import widen
+from .precision import no_autocast
 
 _INPUTS = (
     'Tensor query, Tensor key, Tensor? position, Tensor value, '
@@ -33,7 +33,7 @@ def supported(
     num_heads: int,
     valid: Tensor | None = None,
 ) -> bool:
-    """Whether the kernels can do what :func:`focused_linear_attention` can.
+    """Whether the kernels can do what the formula can.
 
     Args:
         query: Q, ``(B, M, C)``.
@@ -181,31 +181,36 @@ def _differentiate_again(
 ) -> tuple[Tensor | None, ...]:
     """Second derivatives, by autograd through the formula."""
     grad, query, key, position, value, scale = ctx.saved_tensors
-    # With a mask it is always the formula that is computed.
-    valid = key.new_ones(key.shape[:2], dtype=torch.bool)
+    table = key.new_zeros(1, 1, 1) if position is None else position
 
     def gradients(
-        grad: Tensor, *inputs: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        grad: Tensor,
+        query: Tensor,
+        key: Tensor,
+        table: Tensor,
+        value: Tensor,
+        scale: Tensor,
+    ) -> tuple[Tensor, ...]:
         def attend(
             query: Tensor, key: Tensor, value: Tensor, scale: Tensor
         ) -> Tensor:
-            return focused_linear_attention(
+            return attend_eagerly(
                 query,
-                widen(key) + table,
+                key,
                 value,
                 scale,
                 ctx.num_heads,
                 ctx.focusing_factor,
-                valid,
+                position=table,
             )
 
-        query, key, table, value, scale = inputs
         return torch.func.vjp(attend, query, key, value, scale)[1](grad)
 
-    table = key.new_zeros(1, 1, 1) if position is None else position
-    _, pull = torch.func.vjp(gradients, grad, query, key, table, value, scale)
-    seconds = list(pull(grads))
+    with no_autocast(query):
+        _, pull = torch.func.vjp(
+            gradients, grad, query, key, table, value, scale
+        )
+        seconds = list(pull(grads))
     if position is None:
         seconds[3] = None
     return *seconds, *(None,) * 5
@@ -230,7 +235,7 @@ def fused_focused_attention(
     num_heads: int,
     focusing_factor: float = 3,
 ) -> Tensor:
-    """:func:`focused_linear_attention` of ``key + position``, in kernels.
+    """Focused linear attention, in kernels.
 
     Gradients of first order come from kernels, those of higher order from
     the formula. For what :func:`supported` is true of.
