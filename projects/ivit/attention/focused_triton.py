@@ -26,6 +26,12 @@ HEAD_WIDTHS = (16, 32, 64)
 MOST_CHANNELS = 1024
 
 
+@torch.compiler.assume_constant_result
+def _has_tf32(device: torch.device) -> bool:
+    """Whether the GPU is of Ampere's generation or later."""
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def supported(
     query: Tensor,
     key: Tensor,
@@ -49,8 +55,7 @@ def supported(
         and all(x.shape[0] > 0 and x.shape[1] > 0 for x in tokens)
         and query.shape[-1] <= MOST_CHANNELS
         and query.shape[-1] // num_heads in HEAD_WIDTHS
-        # TF32 came with Ampere.
-        and torch.cuda.get_device_capability(query.device) >= (8, 0)
+        and _has_tf32(query.device)
     )
 
 
