@@ -12,20 +12,31 @@ Everything from Q and K on is computed in float32 or better: the power p
 multiplies the relative error of its argument, and sums run over N tokens.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .depthwise import depthwise_conv
-from .focused_blocks import FocusedInBlocks
+from .focused_blocks import attend_in_blocks
 from .focused_eager import attend_eagerly
 from .pointwise import PointwiseLinear
 from .position import ResizedTable
 from .precision import no_autocast, wide_linear, widen
 from .tokens import check_heads, check_tokens
 from .window import merge_windows, split_windows, window_regions
+
+try:  # where there is Triton, and a GPU to run its kernels
+    if not torch.cuda.is_available():
+        raise ImportError
+    from .focused_triton import fused_focused_attention, supported
+except ImportError:
+    fused_focused_attention = None
+
+#: The environment variable that forces an implementation.
+SWITCH = 'IVIT_FOCUSED_ATTENTION'
 
 
 def focused_linear_attention(
@@ -58,40 +69,81 @@ def focused_linear_attention(
 
     Returns:
         ``(B, M, C)`` in the dtype of ``value``.
+
+    Raises:
+        ValueError: If the environment has ``IVIT_FOCUSED_ATTENTION=fused``
+            and there is no fused implementation for these tensors. ``eager``
+            forces the formula; ``auto`` is the default.
     """
     with no_autocast(query):
-        if _take_blocks(query, valid):
-            dtype = widen(query).dtype
-            out, *_ = FocusedInBlocks.apply(
+        fused = _find_fused(query, key, value, num_heads, valid)
+        if fused is None:
+            return attend_eagerly(
                 query,
                 key,
                 value,
-                scale.to(dtype),
-                None if position is None else position.to(dtype),
+                scale,
                 num_heads,
                 focusing_factor,
+                valid,
+                position,
             )
-            return out
-        return attend_eagerly(
-            query,
-            key,
-            value,
-            scale,
-            num_heads,
-            focusing_factor,
-            valid,
-            position,
+        dtype = widen(query).dtype
+        scale = scale.to(dtype)
+        position = None if position is None else position.to(dtype)
+        return fused(
+            query=query,
+            key=key,
+            value=value,
+            scale=scale,
+            num_heads=num_heads,
+            focusing_factor=focusing_factor,
+            position=position,
         )
 
 
-def _take_blocks(query: Tensor, valid: Tensor | None) -> bool:
-    """Whether to go block by block; compilers do better with the formula."""
-    return (
-        query.device.type == 'cpu'
-        and valid is None
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
-    )
+def _read_switch() -> str:
+    choice = os.environ.get(SWITCH, 'auto')
+    if choice not in ('auto', 'eager', 'fused'):
+        raise ValueError(
+            f"{SWITCH}={choice!r} must be 'auto', 'eager' or 'fused'."
+        )
+    return choice
+
+
+CHOICE = _read_switch()
+
+
+def _find_fused(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    num_heads: int,
+    valid: Tensor | None,
+) -> Callable[..., Tensor] | None:
+    """The fast implementation for these tensors; None if the formula is it.
+
+    Raises:
+        ValueError: If the environment asks for it and there is none.
+    """
+    if CHOICE == 'eager':
+        return None
+    if valid is None:
+        # Compilers and exporters for CPUs fuse the formula themselves.
+        in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if query.device.type == 'cpu' and not in_graph:
+            return attend_in_blocks
+        if fused_focused_attention and supported(query, key, value, num_heads):
+            return fused_focused_attention
+    if CHOICE == 'fused':
+        raise ValueError(
+            f'{SWITCH}=fused, but there is no fused focused attention for '
+            f'{query.dtype} on {query.device.type} with heads of '
+            f'{query.shape[-1] // num_heads} channels and '
+            f'{"no" if valid is None else "a"} mask of keys. Take auto, '
+            'which takes the formula there.'
+        )
+    return None
 
 
 def _check_size(name: str, size: Sequence[int]) -> None:

@@ -202,6 +202,21 @@ class FocusedInBlocks(torch.autograd.Function):
         )
 
 
+def attend_in_blocks(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: Tensor,
+    num_heads: int,
+    focusing_factor: float,
+    position: Tensor | None,
+) -> Tensor:
+    """:func:`.focused.focused_linear_attention` in the dtype of ``scale``."""
+    return FocusedInBlocks.apply(
+        query, key, value, scale, position, num_heads, focusing_factor
+    )[0]
+
+
 def eager_grads(
     inputs: tuple[Tensor | None, ...],
     num_heads: int,
