@@ -6,11 +6,11 @@ import torch
 from focused_reference import error, reference_attention
 
 from ivit.attention import (
+    blocks,
     focused,
     focused_blocks,
     focused_linear_attention,
 )
-from ivit.attention.focused_blocks import blocks
 from ivit.attention.focused_eager import attend_eagerly
 
 # Batch, queries, keys, channels, heads, p.
@@ -26,7 +26,7 @@ CASES = [
 @pytest.fixture(params=[8, 40, 1 << 17])
 def block(request, monkeypatch):
     """A token at a time, parts of images, everything at once."""
-    monkeypatch.setattr(focused_blocks, 'BLOCK', request.param)
+    monkeypatch.setattr(blocks, 'BLOCK', request.param)
 
 
 def make(batch, queries, keys, dim, dtype=torch.float64):
@@ -57,9 +57,9 @@ def expected_of(query, key, value, scale, position, heads, p):
 @pytest.mark.usefixtures('block')
 def test_blocks_cover_everything_once(size):
     seen = torch.zeros(size)
-    for at in blocks(*size):
+    for at in blocks.blocks(*size):
         seen[at] += 1
-        assert seen[at].numel() <= max(focused_blocks.BLOCK, size[2])
+        assert seen[at].numel() <= max(blocks.BLOCK, size[2])
     assert (seen == 1).all()
 
 
@@ -82,7 +82,7 @@ def test_values_and_gradients(case):
 
 @pytest.mark.parametrize('case', CASES[2:])
 def test_second_derivatives(case, monkeypatch):
-    monkeypatch.setattr(focused_blocks, 'BLOCK', 8)
+    monkeypatch.setattr(blocks, 'BLOCK', 8)
     *sizes, heads, p = case
     tensors = make(*sizes)
 
@@ -196,7 +196,7 @@ def test_the_switch(monkeypatch):
     monkeypatch.setattr(
         focused_blocks,
         'blocks',
-        lambda *size: used.append(size) or blocks(*size),
+        lambda *size: used.append(size) or blocks.blocks(*size),
     )
     for choice, counts in dict(auto=2, fused=2, eager=0).items():
         monkeypatch.setattr(focused, 'CHOICE', choice)

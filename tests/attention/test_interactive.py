@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from ivit.attention import InteractiveAttention, PointwiseLinear
+from ivit.attention import InteractiveAttention, PointwiseLinear, blocks
 
 # The paper's Fig. 2: (a) MHSA, (b) decomposition only, (c) interaction only,
 # (d) iMHSA; and the interactions on one side of the softmax.
@@ -239,6 +239,30 @@ def test_training_memory_is_linear_in_tokens(interaction):
 def test_undecomposed_memory_is_not_linear():
     attn = InteractiveAttention(32, 2, decomposed=False)
     assert peak_memory(attn, 48) > 8 * peak_memory(attn, 24)
+
+
+@pytest.mark.parametrize('block', [1, 3000, 1 << 17])
+@pytest.mark.parametrize('hw_shape', [(5, 9), (20, 13)])
+@pytest.mark.parametrize(('decomposed', 'interaction'), GRID)
+def test_in_blocks_without_gradients(
+    decomposed, interaction, hw_shape, block, monkeypatch
+):
+    monkeypatch.setattr(blocks, 'BLOCK', block)
+    attn = build(decomposed=decomposed, interaction=interaction).double()
+    x = torch.randn(3, hw_shape[0] * hw_shape[1], 24).double()
+    with torch.no_grad():
+        out = attn(x, hw_shape)
+    torch.testing.assert_close(
+        out, reference(attn, x, hw_shape), rtol=1e-10, atol=1e-10
+    )
+
+
+def test_inference_never_has_a_whole_matrix():
+    side, heads = 48, 8
+    attn = InteractiveAttention(32, heads, decomposed=False)
+    with LivePeak() as tracker, torch.no_grad():
+        attn(torch.randn(1, side * side, 32), (side, side))
+    assert tracker.peak < heads * side**4 * 4 / 8
 
 
 def test_pointwise_linear_is_linear():

@@ -12,7 +12,7 @@ from .focused_eager import focused_map
 from .interactive import (
     InteractiveAttention,
     decomposed_attention,
-    full_attention,
+    interactive_attention,
 )
 from .pointwise import PointwiseLinear
 from .position import ResizedTable, resize_table
@@ -35,7 +35,7 @@ __all__ = [
     'depthwise_conv',
     'focused_linear_attention',
     'focused_map',
-    'full_attention',
+    'interactive_attention',
     'merge_windows',
     'resize_table',
     'split_windows',

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .blocks import go_in_blocks
 from .depthwise import depthwise_conv
 from .focused_blocks import attend_in_blocks
 from .focused_eager import attend_eagerly
@@ -129,9 +130,7 @@ def _find_fused(
     if CHOICE == 'eager':
         return None
     if valid is None:
-        # Compilers and exporters for CPUs fuse the formula themselves.
-        in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        if query.device.type == 'cpu' and not in_graph:
+        if go_in_blocks(query):
             return attend_in_blocks
         if fused_focused_attention and supported(query, key, value, num_heads):
             return fused_focused_attention

@@ -1,38 +1,22 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Focused linear attention on CPUs: block by block, in the caches.
+"""Focused linear attention on CPUs, a block of tokens at a time.
 
-Memory is what limits everything here but the matrix products, so tokens are
-taken in blocks of which all intermediate results stay in the caches; nothing
-of the size of a map is written but the result. The backward pass is written
-out by hand and computes the focused maps again, which costs less than
-keeping them.
+The backward pass is written out by hand and computes the focused maps again,
+which costs less than keeping them.
 
 Symbols are those of ``focused.py``. With ``t = (ReLU(x) + 1e-6) / scale``,
 ``n = ||t||`` and ``g`` the gradient of ``phi``, and ``u = g . phi / n^2``,
 the gradient of ``t`` is ``p (phi / t) (g - u phi) + u t``.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .blocks import blocks, differentiable_grads
 from .focused_eager import EPS, attend_eagerly
-
-# Elements of a block of Q or K: 512 KiB, some of which fit in an L2 cache.
-BLOCK = 1 << 17
-
-
-def blocks(
-    batch: int, tokens: int, width: int
-) -> Iterator[tuple[slice, slice]]:
-    """Slices of images and of tokens with about ``BLOCK`` elements each."""
-    rows = max(1, BLOCK // width)
-    images = max(1, rows // tokens)
-    for b in range(0, batch, images):
-        for n in range(0, tokens, rows):
-            yield slice(b, b + images), slice(n, n + rows)
+from .precision import no_autocast
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -146,60 +130,81 @@ class FocusedInBlocks(torch.autograd.Function):
         ctx.save_for_backward(*tensors, summary, mean_k)
 
     @staticmethod
-    def backward(ctx: Any, grad_out: Tensor, *_: None) -> tuple[Any, ...]:
+    def backward(
+        ctx: Any, grad_out: Tensor, *_: None
+    ) -> tuple[Tensor | None, ...]:
         """Gradients in the order of the arguments."""
-        query, key, value, scale, position, summary, mean_k = ctx.saved_tensors
-        num_heads, p = ctx.num_heads, ctx.focusing_factor
-        if torch.is_grad_enabled():  # they are to have gradients themselves
-            inputs = (query, key, value, scale, position)
-            return *eager_grads(inputs, num_heads, p, grad_out), None, None
+        *inputs, summary, mean_k = ctx.saved_tensors
+        settings = (ctx.num_heads, ctx.focusing_factor)
+        with no_autocast(grad_out):
+            if torch.is_grad_enabled():  # they are to have gradients
+                grads = differentiable_grads(
+                    lambda query, key, value, scale, position: attend_eagerly(
+                        query, key, value, scale, *settings, position=position
+                    ),
+                    inputs,
+                    grad_out,
+                )
+            else:
+                grads = gradients(
+                    *inputs, *settings, summary, mean_k, grad_out
+                )
+        return *grads, None, None
 
-        grad_query = query.new_empty(query.shape)
-        grad_summary = torch.zeros_like(summary)
-        grad_mean_k = torch.zeros_like(mean_k)
-        grad_log_t = torch.zeros_like(scale[0, 0])
-        for at in blocks(*query.shape):
-            block = FocusedBlock(query[at], scale, p)
-            q = split_heads(block.phi, num_heads)
-            grad = split_heads(grad_out[at].to(scale.dtype), num_heads)
-            norm = (q * mean_k[at[0]]).sum(-1, keepdim=True).add_(EPS)
-            grad = grad / norm
-            grad_phi = grad @ summary[at[0]].transpose(-2, -1)
-            grad_norm = (grad_phi * q).sum(-1, keepdim=True).div_(norm).neg_()
-            grad_phi.addcmul_(grad_norm, mean_k[at[0]])
-            grad_summary[at[0]] += q.transpose(-2, -1) @ grad
-            grad_mean_k[at[0]] += (grad_norm * q).sum(-2, keepdim=True)
-            grad_query[at] = block.backward(merge_heads(grad_phi), grad_log_t)
 
-        grad_summary /= key.shape[1]
-        grad_mean_k /= key.shape[1]
-        grad_key = key.new_empty(key.shape)
-        grad_value = value.new_empty(value.shape)
-        grad_position = None
-        if ctx.needs_input_grad[4]:
-            grad_position = torch.zeros_like(position)
-        for at in blocks(*key.shape):
-            block = FocusedBlock(add_position(key[at], position, at), scale, p)
-            k = split_heads(block.phi, num_heads)
-            v = split_heads(value[at].to(scale.dtype), num_heads)
-            grad_phi = v @ grad_summary[at[0]].transpose(-2, -1)
-            grad_phi += grad_mean_k[at[0]]
-            result = k @ grad_summary[at[0]]
-            split_heads(grad_value[at], num_heads).copy_(result)
-            grad = block.backward(merge_heads(grad_phi), grad_log_t)
-            grad_key[at] = grad
-            if grad_position is not None:
-                grad_position[:, at[1]] += grad.sum(0, keepdim=True)
-        grad_scale = -grad_log_t / scale
-        return (
-            grad_query,
-            grad_key,
-            grad_value,
-            grad_scale,
-            grad_position,
-            None,
-            None,
+def gradients(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: Tensor,
+    position: Tensor | None,
+    num_heads: int,
+    focusing_factor: float,
+    summary: Tensor,
+    mean_k: Tensor,
+    grad_out: Tensor,
+) -> tuple[Tensor | None, ...]:
+    """Those of the five tensors."""
+    grad_query = query.new_empty(query.shape)
+    grad_summary = torch.zeros_like(summary)
+    grad_mean_k = torch.zeros_like(mean_k)
+    grad_log_t = torch.zeros_like(scale[0, 0])
+    for at in blocks(*query.shape):
+        block = FocusedBlock(query[at], scale, focusing_factor)
+        q = split_heads(block.phi, num_heads)
+        grad = split_heads(grad_out[at].to(scale.dtype), num_heads)
+        norm = (q * mean_k[at[0]]).sum(-1, keepdim=True).add_(EPS)
+        grad = grad / norm
+        grad_phi = grad @ summary[at[0]].transpose(-2, -1)
+        grad_norm = (grad_phi * q).sum(-1, keepdim=True).div_(norm).neg_()
+        grad_phi.addcmul_(grad_norm, mean_k[at[0]])
+        grad_summary[at[0]] += q.transpose(-2, -1) @ grad
+        grad_mean_k[at[0]] += (grad_norm * q).sum(-2, keepdim=True)
+        grad_query[at] = block.backward(merge_heads(grad_phi), grad_log_t)
+
+    grad_summary /= key.shape[1]
+    grad_mean_k /= key.shape[1]
+    grad_key = key.new_empty(key.shape)
+    grad_value = value.new_empty(value.shape)
+    grad_position = None
+    if position is not None:
+        grad_position = torch.zeros_like(position)
+    for at in blocks(*key.shape):
+        block = FocusedBlock(
+            add_position(key[at], position, at), scale, focusing_factor
         )
+        k = split_heads(block.phi, num_heads)
+        v = split_heads(value[at].to(scale.dtype), num_heads)
+        grad_phi = v @ grad_summary[at[0]].transpose(-2, -1)
+        grad_phi += grad_mean_k[at[0]]
+        result = k @ grad_summary[at[0]]
+        split_heads(grad_value[at], num_heads).copy_(result)
+        grad = block.backward(merge_heads(grad_phi), grad_log_t)
+        grad_key[at] = grad
+        if grad_position is not None:
+            grad_position[:, at[1]] += grad.sum(0, keepdim=True)
+    grad_scale = -grad_log_t / scale
+    return grad_query, grad_key, grad_value, grad_scale, grad_position
 
 
 def attend_in_blocks(
@@ -215,28 +220,3 @@ def attend_in_blocks(
     return FocusedInBlocks.apply(
         query, key, value, scale, position, num_heads, focusing_factor
     )[0]
-
-
-def eager_grads(
-    inputs: tuple[Tensor | None, ...],
-    num_heads: int,
-    focusing_factor: float,
-    grad_out: Tensor,
-) -> list[Tensor | None]:
-    """Gradients of Q, K, V, scale and position that have gradients."""
-    query, key, value, scale, position = inputs
-    out = attend_eagerly(
-        query,
-        key,
-        value,
-        scale,
-        num_heads,
-        focusing_factor,
-        position=position,
-    )
-    wanted = [x for x in inputs if x is not None and x.requires_grad]
-    grads = iter(torch.autograd.grad(out, wanted, grad_out, create_graph=True))
-    return [
-        next(grads) if x is not None and x.requires_grad else None
-        for x in inputs
-    ]

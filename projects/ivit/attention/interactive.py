@@ -7,12 +7,16 @@ L landmarks, Q, K, V the projected tokens, q~ and k~ their landmarks.
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .blocks import blocks, go_in_blocks
 from .pointwise import PointwiseLinear
 from .tokens import check_heads, check_tokens, to_maps
 
+# Fewer make slow products, whatever fits in a cache.
+LEAST_QUERIES = 32
 INTERACTIONS = ('both', 'pre', 'post', None)
 
 
@@ -20,9 +24,9 @@ def mix_heads(scores: Tensor, mixer: nn.Linear | None) -> Tensor:
     """Exchange information between heads: ``S + W S (+ b)``.
 
     Args:
-        scores: ``(B, h, M, N)``, one matrix per head.
-        mixer: The ``h x h`` linear map over the head axis; None returns
-            ``scores`` as they are.
+        scores: S, ``(B, h, M, N)``, one matrix per head.
+        mixer: W and b, a linear map over the heads; None returns ``scores``
+            as they are.
 
     Returns:
         ``(B, h, M, N)``.
@@ -30,36 +34,64 @@ def mix_heads(scores: Tensor, mixer: nn.Linear | None) -> Tensor:
     if mixer is None:
         return scores
     flat = scores.flatten(2)
-    mixed = mixer.weight @ flat
+    # One product that adds: matmul takes detours with a matrix this flat.
+    weight = mixer.weight.expand(len(flat), -1, -1)
+    mixed = torch.baddbmm(flat, weight, flat)
     if mixer.bias is not None:
         mixed = mixed + mixer.bias[:, None]
-    return (flat + mixed).view_as(scores)
+    return mixed.view_as(scores)
 
 
-def mixed_softmax(
+def interactive_attention(
     query: Tensor,
     key: Tensor,
+    value: Tensor,
     mix_logits: nn.Linear | None = None,
     mix_weights: nn.Linear | None = None,
 ) -> Tensor:
-    """Attention weights with head interaction on either side of the softmax.
+    """Softmax attention with head interaction on either side of the softmax.
 
-    ``mix'(softmax(mix(query key^T / sqrt(d))))``
+    ``mix'(softmax(mix(Q K^T / sqrt(d)))) V``. Queries do not depend on one
+    another: where no gradient is wanted they go through in blocks on CPUs,
+    and the matrix of weights is never whole.
 
     Args:
-        query: ``(B, h, M, d)``.
-        key: ``(B, h, N, d)``.
+        query: Q, ``(B, h, M, d)``.
+        key: K, ``(B, h, N, d)``.
+        value: V, ``(B, h, N, d)``.
         mix_logits: Head mixer before the softmax.
         mix_weights: Head mixer after the softmax.
 
     Returns:
-        ``(B, h, M, N)``; the rows sum to one if ``mix_weights`` is None.
+        ``(B, h, M, d)``.
     """
+    if mix_logits is None and mix_weights is None:
+        return F.scaled_dot_product_attention(query, key, value)
+    if torch.is_grad_enabled() or not go_in_blocks(query):
+        return _attend(query, key, value, mix_logits, mix_weights)
+    batch, heads, queries, head_dim = query.shape
+    # Tokens with their heads side by side, as they go on from here.
+    out = value.new_empty(batch, queries, heads, head_dim).transpose(1, 2)
+    width = heads * key.shape[2]
+    for b, m in blocks(batch, queries, width, LEAST_QUERIES):
+        out[b, :, m] = _attend(
+            query[b, :, m], key[b], value[b], mix_logits, mix_weights
+        )
+    return out
+
+
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mix_logits: nn.Linear | None,
+    mix_weights: nn.Linear | None,
+) -> Tensor:
     # Scaling the query touches d numbers a token, the logits have M or N.
     logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
     weights = mix_heads(logits, mix_logits).softmax(dim=-1)
     # Autocast's softmax answers in float32; the products run in v's dtype.
-    return mix_heads(weights.to(logits.dtype), mix_weights)
+    return mix_heads(weights.to(logits.dtype), mix_weights) @ value
 
 
 def decomposed_attention(
@@ -94,38 +126,12 @@ def decomposed_attention(
         ``(B, h, N, d)``.
     """
     # A_K V first: its matrix is freed before A_Q's is made.
-    summary = (
-        mixed_softmax(query_landmarks, key, mix_k_logits, mix_k_weights)
-        @ value
+    summary = interactive_attention(
+        query_landmarks, key, value, mix_k_logits, mix_k_weights
     )
-    return (
-        mixed_softmax(query, key_landmarks, mix_q_logits, mix_q_weights)
-        @ summary
+    return interactive_attention(
+        query, key_landmarks, summary, mix_q_logits, mix_q_weights
     )
-
-
-def full_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mix_logits: nn.Linear | None = None,
-    mix_weights: nn.Linear | None = None,
-) -> Tensor:
-    """Softmax attention over all N x N pairs, with head interaction if asked.
-
-    Args:
-        query: Q, ``(B, h, N, d)``.
-        key: K, ``(B, h, N, d)``.
-        value: V, ``(B, h, N, d)``.
-        mix_logits: Head mixer before the softmax.
-        mix_weights: Head mixer after the softmax.
-
-    Returns:
-        ``(B, h, N, d)``.
-    """
-    if mix_logits is None and mix_weights is None:
-        return F.scaled_dot_product_attention(query, key, value)
-    return mixed_softmax(query, key, mix_logits, mix_weights) @ value
 
 
 class InteractiveAttention(nn.Module):
@@ -255,7 +261,7 @@ class InteractiveAttention(nn.Module):
                 self.mix_k_weights,
             )
         else:
-            out = full_attention(
+            out = interactive_attention(
                 query, key, value, self.mix_logits, self.mix_weights
             )
         return self.proj(out.transpose(1, 2).flatten(2))
