@@ -13,7 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 triton = pytest.importorskip('triton')
 tl = triton.language
 
-from ivit.attention import focused_launch  # noqa: E402
+from ivit.attention import (  # noqa: E402
+    focused,
+    focused_launch,
+    focused_linear_attention,
+)
 from ivit.attention.focused_triton import (  # noqa: E402
     fused_focused_attention,
     supported,
@@ -231,6 +235,30 @@ def test_cost_is_the_formula(interpreted):
 def test_not_supported():
     query, key, _, value, _ = make(1, 5, 5, 32, False, torch.float32)
     assert not supported(query, key, value, 2)  # on CPU
+
+
+@pytest.mark.usefixtures('interpreted')
+def test_the_layer_takes_the_kernels(monkeypatch):
+    """As on a GPU, where tokens do not go in blocks."""
+    query, key, position, value, scale = make(1, 9, 9, 32, True, torch.float32)
+    taken = []
+    monkeypatch.setattr(focused, 'go_in_blocks', lambda x: False)
+    monkeypatch.setattr(
+        focused, 'supported', lambda *x: not taken.append(x), raising=False
+    )
+    monkeypatch.setattr(
+        focused, 'fused_focused_attention', fused_focused_attention
+    )
+    out = focused_linear_attention(
+        query, key, value, scale, 2, 3, position=position
+    )
+    assert len(taken) == 1
+    wide = [x.double() for x in (query, key + position, value, scale)]
+    assert error(out, reference_attention(*wide, 2, 3)) < 1e-4
+    # A mask is for the formula.
+    valid = torch.ones(1, 9, dtype=torch.bool)
+    focused_linear_attention(query, key, value, scale, 2, 3, valid)
+    assert len(taken) == 1
 
 
 @on_cuda
