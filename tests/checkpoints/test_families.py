@@ -28,6 +28,11 @@ CASES = [
         'a ViT of depth 3',
     ),
     ('FLattenDeiT', dict(arch=PLAIN), 'a FLatten-DeiT of depth 3'),
+    (
+        'PlainViT',
+        dict(arch=PLAIN, attention=dict(type='focused', kernel_size=None)),
+        'a FLatten-DeiT of depth 3',
+    ),
 ]
 
 

@@ -50,8 +50,8 @@ def describe(names: Iterable[str]) -> str:
     for match in map(re.compile(FAMILIES[family]).match, names):
         if match:
             blocks[match[1]].add(match[2])
-    # Focused linear attention is what has this convolution.
-    focused = any('.dwc.' in name for name in names)
+    # Every focused linear attention has this table, but not all have DWC.
+    focused = any(name.endswith('.positional_encoding') for name in names)
     depths = [str(len(blocks[i])) for i in sorted(blocks)]
     article = 'an' if family == 'iViT' else 'a'
     plain = family == 'ViT'
