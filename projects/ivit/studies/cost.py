@@ -14,7 +14,7 @@ from mmengine.device import get_device
 from ..backbones import PlainViT
 from ..benchmark import compare
 from ..benchmark.workload import Setting, Workload
-from .runs import _write as write_json
+from .runs import write_json
 
 
 @dataclass(frozen=True)

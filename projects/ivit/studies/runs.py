@@ -150,7 +150,7 @@ class _Attempt:
         settings = json.loads(json.dumps(self.cfg.to_dict(), default=str))
         path = self.work_dir / 'settings.json'
         if not path.exists():
-            _write(path, settings)
+            write_json(path, settings)
             return
         old, new = (
             dict(_flat(tree))
@@ -240,7 +240,7 @@ class _Attempt:
             'config': self.run.config,
             'options': self.options,
         }
-        _write(self.work_dir / 'result.json', result)
+        write_json(self.work_dir / 'result.json', result)
         return result
 
     def _log_dirs(self) -> list[Path]:
@@ -324,8 +324,13 @@ def _flat(tree: Any, key: str = '') -> Iterator[tuple[str, Any]]:
         yield key, tree
 
 
-def _write(path: Path, content: Any) -> None:
-    """Write JSON so that the file is whole or absent."""
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that the file is whole or absent.
+
+    Args:
+        path: The file; it is replaced.
+        content: What ``json.dumps`` takes; anything else in it as text.
+    """
     new = path.with_suffix('.new')
     new.write_text(json.dumps(content, indent=2, default=str) + '\n')
     new.replace(path)
