@@ -3,6 +3,7 @@
 
 import hashlib
 import re
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,19 @@ def test_nothing_is_overwritten(without_average, publish, capsys):
         publish(without_average[1])
     assert f'error: {path} exists' in capsys.readouterr().err
     assert path.read_bytes() == b'precious'
+
+
+def test_nothing_is_left_of_a_file_that_did_not_fit(tmp_path):
+    content = dict(weight=torch.zeros(10**5))
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, old[1]))
+    try:
+        with pytest.raises(OSError, match='too large'):
+            save_hashed(content, tmp_path / 'large')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert not list(tmp_path.iterdir())
+    assert save_hashed(content, tmp_path / 'large').is_file()
 
 
 @pytest.mark.parametrize(

@@ -112,13 +112,18 @@ def _serialize(content: dict) -> bytes:
 def _write(data: bytes, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with path.open('xb') as file:
-            file.write(data)
+        file = path.open('xb')
     except FileExistsError:
         raise ValueError(
             f'{path} exists and is not overwritten: give another name or '
             'remove it.'
         ) from None
+    try:
+        with file:
+            file.write(data)
+    except BaseException:  # a part would stand in the way of the next try
+        path.unlink()
+        raise
 
 
 def _plain(value: Any) -> Any:
