@@ -85,6 +85,12 @@ def test_a_variable_as_in_mmdets_configs(mine):
         load(mine(text), pretrained='x.pth')
 
 
+def test_beside_half_an_init_cfg(mine):
+    text = "model = dict(backbone=dict(init_cfg=dict(type='Pretrained')))"
+    with pytest.raises(UsageError, match='init_cfg names None'):
+        load(mine(text), pretrained='x.pth')
+
+
 @pytest.mark.parametrize('text', ['a = 1', "model = dict(type='MLP')"])
 def test_no_backbone(mine, text):
     with pytest.raises(UsageError, match=r"'x.pth' is for model\.backbone"):

@@ -93,12 +93,12 @@ def _place_pretrained(cfg: Config) -> None:
         )
     given = backbone.get('init_cfg') or []
     given = [given] if isinstance(given, dict) else list(given)
-    others = [init for init in given if init['type'] == 'Pretrained']
-    if any(init['checkpoint'] != file for init in others):
+    others = [init for init in given if init.get('type') == 'Pretrained']
+    if any(init.get('checkpoint') != file for init in others):
         raise UsageError(
             f'pretrained={file!r}, but model.backbone.init_cfg names '
-            f'{others[0]["checkpoint"]!r}. Leave one of them out, or set it '
-            'to None'
+            f'{others[0].get("checkpoint")!r}. Leave one of them out, or set '
+            'it to None'
         )
     if not others:  # else as in mmdet's configs, which refer to a variable
         init = dict(type='Pretrained', checkpoint=file)
