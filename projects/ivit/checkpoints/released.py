@@ -1,9 +1,9 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """The ImageNet weights that others have published for these backbones.
 
-The FLatten authors' README links their files, on cloud drives that answer a
-program with a web page. So there are no addresses here that a config could
-name: one downloads with a browser and gives the path.
+The FLatten authors' README links pages of a cloud drive. So there are no
+addresses here that a config could name: one downloads with a browser and
+gives the path.
 
 ``python -m ivit.checkpoints.released`` prints the table.
 """
