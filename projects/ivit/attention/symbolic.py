@@ -2,6 +2,7 @@
 """Decisions on sizes that a compiled graph leaves open."""
 
 import torch
+from torch import Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 
@@ -25,3 +26,25 @@ def same_size(size: tuple[int, int], other: tuple[int, int]) -> bool:
     return statically_known_true(size[0] == other[0]) and (
         statically_known_true(size[1] == other[1])
     )
+
+
+def crop(maps: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+    """The upper left of maps with channels last.
+
+    Args:
+        maps: ``(B, H', W', C)``.
+        hw_shape: Height H and width W to keep, at most H' and W'.
+
+    Returns:
+        ``(B, H, W, C)``.
+    """
+    height, width = hw_shape
+    if same_size(maps.shape[1:3], hw_shape):
+        return maps
+    if not torch.compiler.is_compiling():
+        return maps[:, :height, :width]
+    # A slice makes a graph ask whether anything was cut off; the answers
+    # differ from size to size. Rows that are looked up are always copied.
+    for dim, size in enumerate(hw_shape, 1):
+        maps = maps.index_select(dim, torch.arange(size, device=maps.device))
+    return maps

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .position import may_be_kept
-from .symbolic import same_size
+from .symbolic import crop, same_size
 
 # A size of images takes two masks in Swin and in CSwin; those of stripes
 # across a large map are some 10 MiB each.
@@ -81,14 +81,13 @@ def merge_windows(
     shift: tuple[int, int] = (0, 0),
 ) -> Tensor:
     """Undo :func:`split_windows`: ``(B, nW, T, C)`` to ``(B, N, C)``."""
-    height, width = hw_shape
     rows, columns = padded_shape(hw_shape, window)
     counts = (rows // window[0], columns // window[1])
     x = x.unflatten(2, window).unflatten(1, counts)
     x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
     if any(shift):
         x = x.roll(shift, (1, 2))
-    return x[:, :height, :width].flatten(1, 2)
+    return crop(x, hw_shape).flatten(1, 2)
 
 
 @_cached

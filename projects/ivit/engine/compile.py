@@ -44,6 +44,9 @@ class CompileBackboneHook(Hook):
         # DDP would cut the graph into its buckets, which stops at
         # recomputed blocks.
         torch._dynamo.config.optimize_ddp = False
+        # Rates and epsilons never change; as unknowns beside the sizes they
+        # have every graph made twice.
+        torch._dynamo.config.specialize_float = True
         backbone.compile(dynamic=True)
 
 
