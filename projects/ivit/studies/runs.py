@@ -295,7 +295,9 @@ def _check_order(runs: Sequence[Run]) -> None:
     names: set[str] = set()
     for run in runs:
         if run.name in names:
-            raise ValueError(f'two runs have the name {run.name!r}')
+            raise ValueError(
+                f'two runs have the name {run.name!r}; give every seed once'
+            )
         for name in run.needs:
             if name not in names:
                 raise ValueError(
