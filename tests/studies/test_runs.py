@@ -189,7 +189,9 @@ def test_cores_are_shared(study, monkeypatch):
 
 
 def test_wrong_lists(study):
-    with pytest.raises(ValueError, match="two runs have the name 'a'; give every seed"):
+    with pytest.raises(
+        ValueError, match="two runs have the name 'a'; give every seed"
+    ):
         study(dict(name='a'), dict(name='a'))
     with pytest.raises(ValueError, match="b needs 'a'"):
         study(dict(name='b', needs=('a',)), dict(name='a'))
