@@ -37,12 +37,12 @@ CASES = {
 }
 FAST = ('pvt', 'ivit')
 slow = pytest.mark.slow
-SIZED = ('pvt', 'ivit', 'pvt-softmax', 'pvt-v2', 'vit-interactive')
+SIZED = ('pvt', 'ivit', 'swin', 'pvt-softmax', 'pvt-v2', 'vit-interactive')
 TRAINED = ('pvt', 'ivit', 'swin', 'cswin', 'vit-interactive', 'ivit-attention')
 
 
 def params(names):
-    """Cases by name; graphs of windows take minutes."""
+    """Cases by name; graphs of windows take longer."""
     return [
         pytest.param(*CASES[name], id=name, marks=() if name in FAST else slow)
         for name in names
@@ -95,8 +95,30 @@ def test_one_graph_serves_images_of_any_size(family, options):
             assert counter.frame_count == 1, size
 
 
+@pytest.mark.parametrize(('family', 'options'), params(('swin',)))
+def test_training_takes_images_of_any_size_in_one_graph(family, options):
+    """The graphs for autograd ask more than those above."""
+    plain, model = build(family, **options), build(family, **options)
+    counter = CompileCounterWithBackend('aot_eager')
+    # As CompileBackboneHook does; else each graph is made twice.
+    with torch._dynamo.config.patch(specialize_float=True):
+        model.compile(backend=counter, fullgraph=True, dynamic=True)
+        for size in SIZES_SEEN[:3]:
+            x = torch.randn(2, 3, *size)
+            (outs, want), (founds, found) = (
+                gradients(plain, x),
+                gradients(model, x),
+            )
+            torch.testing.assert_close(founds, outs)
+            for name, grad in want.items():
+                scale = grad.abs().max()
+                error = (found[name] - grad).abs().max()
+                assert error <= 1e-4 * scale, (name, size)
+            assert counter.frame_count == 1, size
+
+
 @pytest.mark.parametrize(('family', 'options'), params(TRAINED))
-def test_training_is_one_graph(family, options):
+def test_training_is_is_one_graph(family, options):
     """Frozen and recomputed blocks, dropped paths and batch norms included."""
     options = dict(options, drop_path_rate=0.3, frozen_stages=1)
     plain = build(family, **options).double()
