@@ -118,7 +118,7 @@ def test_training_takes_images_of_any_size_in_one_graph(family, options):
 
 
 @pytest.mark.parametrize(('family', 'options'), params(TRAINED))
-def test_training_is_is_one_graph(family, options):
+def test_training_is_one_graph(family, options):
     """Frozen and recomputed blocks, dropped paths and batch norms included."""
     options = dict(options, drop_path_rate=0.3, frozen_stages=1)
     plain = build(family, **options).double()
