@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from mmengine.config import Config
 
 from ..backbones import PlainViT
@@ -194,9 +194,11 @@ def draw(
         summary.draw_groups(left, accuracy, 'mIoU, %')
         summary.draw_groups(right, times, "time of a step / softmax's")
         right.set_yscale('log')
-        right.yaxis.set_major_formatter(ScalarFormatter())
+        right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        right.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
+        right.yaxis.set_minor_formatter(NullFormatter())
         for axes in (left, right):
-            axes.tick_params(axis='x', labelsize=7.5)
+            axes.tick_params(axis='x', labelsize=6.5)
 
 
 def _label(attention: str) -> str:
