@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ivit.backbones import FLattenCSwin, FLattenSwin
+from ivit.attention import PointwiseLinear
 from ivit.benchmark import build_backbone
 from ivit.benchmark.straightforward import (
     StraightforwardAttention,
@@ -38,6 +39,7 @@ def test_same_outputs_and_gradients(name):
     assert any(
         isinstance(m, StraightforwardAttention) for m in model.modules()
     )
+    assert not any(isinstance(m, PointwiseLinear) for m in model.modules())
     assert [n for n, _ in model.named_parameters()] == names
     others, other_gradients = run()
     for ours, other in zip(

@@ -10,7 +10,11 @@ contiguous map; there is no cast, and powers are taken as they are.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..attention import FocusedLinearAttention, resize_table
+from ..attention import (
+    FocusedLinearAttention,
+    PointwiseLinear,
+    resize_table,
+)
 
 EPS = 1e-6
 
@@ -117,11 +121,11 @@ class StraightforwardAttention(nn.Module):
 
 
 def make_straightforward(model: nn.Module) -> None:
-    """Run the focused attentions of a model the common way.
+    """Run the focused attentions and the linear layers of a model so.
 
     Args:
-        model: A model of ours; its attentions are replaced, its parameters
-            and everything else stay.
+        model: A model of ours; its attentions are replaced, its linear layers
+            become PyTorch's, its parameters and everything else stay.
 
     Raises:
         ValueError: If it has no attention that can be replaced.
@@ -140,3 +144,6 @@ def make_straightforward(model: nn.Module) -> None:
         )
     for parent, name, child in found:
         setattr(parent, name, StraightforwardAttention(child))
+    for module in model.modules():
+        if isinstance(module, PointwiseLinear):
+            module.__class__ = nn.Linear
