@@ -4,8 +4,8 @@
 import pytest
 import torch
 
-from ivit.backbones import FLattenCSwin, FLattenSwin
 from ivit.attention import PointwiseLinear
+from ivit.backbones import FLattenCSwin, FLattenSwin
 from ivit.benchmark import build_backbone
 from ivit.benchmark.straightforward import (
     StraightforwardAttention,
