@@ -1,9 +1,12 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """``torch.compile`` of the backbone alone."""
 
+import logging
+
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -40,6 +43,13 @@ class CompileBackboneHook(Hook):
             raise UsageError(
                 f'--compile (CompileBackboneHook): {type(model).__name__} '
                 'has no backbone to compile; leave it out.'
+            )
+        if not torch.cuda.is_available():
+            print_log(
+                'Compiling for images of any size is for GPUs: for CPUs '
+                'PyTorch 2.11 fails or takes very long (docs/configs.md)',
+                logger='current',
+                level=logging.WARNING,
             )
         # DDP would cut the graph into its buckets, which stops at
         # recomputed blocks.
