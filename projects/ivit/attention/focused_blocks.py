@@ -17,11 +17,7 @@ from torch import Tensor
 from .blocks import blocks, differentiable_grads
 from .focused_eager import EPS, attend_eagerly
 from .precision import no_autocast
-
-
-def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """``(b, n, C)`` as ``(b, h, n, d)``, a view."""
-    return x.unflatten(2, (num_heads, -1)).transpose(1, 2)
+from .tokens import merge_heads, split_heads
 
 
 def add_position(
@@ -29,11 +25,6 @@ def add_position(
 ) -> Tensor:
     """A block of K with its part of the position table."""
     return x if position is None else x + position[:, at[1]]
-
-
-def merge_heads(x: Tensor) -> Tensor:
-    """``(b, h, n, d)`` as ``(b, n, C)``."""
-    return x.transpose(1, 2).flatten(2)
 
 
 class FocusedBlock:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .precision import widen
+from .tokens import merge_heads, split_heads
 
 EPS = 1e-6
 
@@ -64,12 +65,9 @@ def attend_eagerly(
     k = focused_map(key, scale, focusing_factor)
     if valid is not None:
         k = k.masked_fill(absent, 0)
-    q, k, v = (
-        x.unflatten(2, (num_heads, -1)).transpose(1, 2)
-        for x in (q, k, value.to(k.dtype))
-    )
+    q, k, v = (split_heads(x, num_heads) for x in (q, k, value.to(k.dtype)))
     summary = k.transpose(-2, -1) @ v / count
     mean_k = k.sum(-2, keepdim=True) / count
     norm = (q * mean_k).sum(-1, keepdim=True) + EPS
     out = (q @ summary) / norm
-    return out.transpose(1, 2).flatten(2).to(value.dtype)
+    return merge_heads(out).to(value.dtype)

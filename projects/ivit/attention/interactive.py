@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .blocks import blocks, go_in_blocks
 from .pointwise import PointwiseLinear
-from .tokens import check_heads, check_tokens, to_maps
+from .tokens import check_heads, check_tokens, merge_heads, to_maps
 
 # Fewer make slow products, whatever fits in a cache.
 LEAST_QUERIES = 32
@@ -264,4 +264,4 @@ class InteractiveAttention(nn.Module):
             out = interactive_attention(
                 query, key, value, self.mix_logits, self.mix_weights
             )
-        return self.proj(out.transpose(1, 2).flatten(2))
+        return self.proj(merge_heads(out))

@@ -39,3 +39,13 @@ def to_maps(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
     the batch, which sends convolutions to kernels for channels first.
     """
     return x.unflatten(1, hw_shape).permute(0, 3, 1, 2)
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """Tokens ``(B, N, C)`` as heads ``(B, h, N, d)``, a view."""
+    return x.unflatten(2, (num_heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """Heads ``(B, h, N, d)`` as tokens ``(B, N, C)``."""
+    return x.transpose(1, 2).flatten(2)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .position import may_be_kept
 from .symbolic import crop, same_size
+from .tokens import merge_heads, split_heads
 
 # A size of images takes two masks in Swin and in CSwin; those of stripes
 # across a large map are some 10 MiB each.
@@ -178,8 +179,7 @@ def window_attention(
     """
     batch, windows = query.shape[:2]
     query, key, value = (
-        x.flatten(0, 1).unflatten(2, (num_heads, -1)).transpose(1, 2)
-        for x in (query, key, value)
+        split_heads(x.flatten(0, 1), num_heads) for x in (query, key, value)
     )
     mask = _window_mask(hw_shape, window, shift, query.device)
     if mask is not None and bias is not None:
@@ -189,4 +189,4 @@ def window_attention(
     if mask is not None and mask.shape[0] > 1:
         mask = mask.repeat(batch, 1, 1, 1)
     out = _softmax_attention(query, key, value, mask)
-    return out.transpose(1, 2).flatten(2).unflatten(0, (batch, windows))
+    return merge_heads(out).unflatten(0, (batch, windows))

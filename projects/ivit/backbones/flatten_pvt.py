@@ -20,7 +20,7 @@ from ..attention import (
     ResizedTable,
     to_maps,
 )
-from ..attention.tokens import check_heads
+from ..attention.tokens import check_heads, merge_heads, split_heads
 from ..checkpoints import register_official_loading
 from .base import PyramidBackbone
 from .flatten_layers import (
@@ -77,11 +77,11 @@ class SpatialReductionAttention(nn.Module):
             maps = pad_to_multiple(to_maps(x, hw_shape), self.sr.stride[0])
             cells = self.norm(self.sr(maps).flatten(2).transpose(1, 2))
         query, key, value = (
-            part.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+            split_heads(part, self.num_heads)
             for part in (self.q(x), *self.kv(cells).chunk(2, dim=-1))
         )
         out = F.scaled_dot_product_attention(query, key, value)
-        return self.proj(out.transpose(1, 2).flatten(2))
+        return self.proj(merge_heads(out))
 
 
 @MODELS.register_module()

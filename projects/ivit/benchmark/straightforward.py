@@ -15,6 +15,7 @@ from ..attention import (
     PointwiseLinear,
     resize_table,
 )
+from ..attention.tokens import merge_heads, split_heads
 
 EPS = 1e-6
 
@@ -53,13 +54,7 @@ def straightforward_attention(
     tokens = key.shape[2]
     z = 1 / (query @ key.mean(2, keepdim=True).transpose(2, 3) + EPS)
     summary = (key.transpose(2, 3) * tokens**-0.5) @ (value * tokens**-0.5)
-    out = query @ summary * z
-    return out.transpose(1, 2).flatten(2)
-
-
-def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """``(B, N, C)`` to ``(B, h, N, d)``."""
-    return x.unflatten(2, (num_heads, -1)).transpose(1, 2)
+    return merge_heads(query @ summary * z)
 
 
 class StraightforwardAttention(nn.Module):
