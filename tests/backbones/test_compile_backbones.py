@@ -35,7 +35,7 @@ CASES = {
         dict(IVIT, blocks=('attention',) * 4),
     ),
 }
-FAST = ('pvt', 'ivit')
+FAST = ('ivit',)
 slow = pytest.mark.slow
 SIZED = ('pvt', 'ivit', 'swin', 'pvt-softmax', 'pvt-v2', 'vit-interactive')
 TRAINED = ('pvt', 'ivit', 'swin', 'cswin', 'vit-interactive', 'ivit-attention')
