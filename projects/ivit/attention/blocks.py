@@ -6,7 +6,7 @@ time, intermediate results never leave the caches, and nothing of the size of
 a map or of a matrix of weights is written.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -40,32 +40,3 @@ def go_in_blocks(x: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
     )
-
-
-def differentiable_grads(
-    formula: Callable[..., Tensor],
-    inputs: Sequence[Tensor | None],
-    grad_out: Tensor,
-) -> list[Tensor | None]:
-    """Gradients that have gradients themselves, by autograd.
-
-    Args:
-        formula: Of ``inputs``, in operations that autograd knows.
-        inputs: Tensors with or without gradients.
-        grad_out: Of the result.
-
-    Returns:
-        One for each input, None where it has no gradient.
-    """
-    wanted = [i for i, x in enumerate(inputs) if x is not None]
-    wanted = [i for i in wanted if inputs[i].requires_grad]
-    grads: list[Tensor | None] = [None] * len(inputs)
-    found = torch.autograd.grad(
-        formula(*inputs),
-        [inputs[i] for i in wanted],
-        grad_out,
-        create_graph=True,
-    )
-    for i, grad in zip(wanted, found, strict=True):
-        grads[i] = grad
-    return grads

@@ -9,12 +9,13 @@ Symbols are those of ``focused.py``. With ``t = (ReLU(x) + 1e-6) / scale``,
 the gradient of ``t`` is ``p (phi / t) (g - u phi) + u t``.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .blocks import blocks, differentiable_grads
+from .blocks import blocks
 from .focused_eager import EPS, attend_eagerly
 from .precision import no_autocast
 from .tokens import merge_heads, split_heads
@@ -196,6 +197,35 @@ def gradients(
             grad_position[:, at[1]] += grad.sum(0, keepdim=True)
     grad_scale = -grad_log_t / scale
     return grad_query, grad_key, grad_value, grad_scale, grad_position
+
+
+def differentiable_grads(
+    formula: Callable[..., Tensor],
+    inputs: Sequence[Tensor | None],
+    grad_out: Tensor,
+) -> list[Tensor | None]:
+    """Gradients that have gradients themselves, by autograd.
+
+    Args:
+        formula: Of ``inputs``, in operations that autograd knows.
+        inputs: Tensors with or without gradients.
+        grad_out: Of the result.
+
+    Returns:
+        One for each input, None where it has no gradient.
+    """
+    wanted = [i for i, x in enumerate(inputs) if x is not None]
+    wanted = [i for i in wanted if inputs[i].requires_grad]
+    grads: list[Tensor | None] = [None] * len(inputs)
+    found = torch.autograd.grad(
+        formula(*inputs),
+        [inputs[i] for i in wanted],
+        grad_out,
+        create_graph=True,
+    )
+    for i, grad in zip(wanted, found, strict=True):
+        grads[i] = grad
+    return grads
 
 
 def attend_in_blocks(
