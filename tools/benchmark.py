@@ -8,7 +8,7 @@ goes to stdout; --out keeps it, with all times and a picture.
 
     tools/benchmark.py swin_t ivit_s --shape 800 1344 --shape 224 224
     tools/benchmark.py pvt_v2_b2 flatten_pvt_v2_b2 --train
-    tools/benchmark.py flatten_swin_t_straightforward flatten_swin_t --train
+    tools/benchmark.py flatten_swin_t_naive flatten_swin_t --train
     tools/benchmark.py swin_t configs/mask_rcnn_ivit_s_coco.py
     tools/benchmark.py swin_t swin_t+with_cp --train --memory-only --batch 2
     tools/benchmark.py --attention
@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
         nargs='*',
         metavar='BACKBONE',
         help='a name of those below, or a config; +with_cp at its end '
-        'recomputes blocks, _straightforward has focused attention as it is '
+        'recomputes blocks, _naive has focused attention as it is '
         'commonly written',
     )
     add(
@@ -51,7 +51,7 @@ def parse_args() -> argparse.Namespace:
         choices=benchmark.NAMES,
         metavar='NAME',
         help='single attentions over more and more tokens instead; by default '
-        f'{", ".join(benchmark.SWEEP)}; also straightforward, and, without '
+        f'{", ".join(benchmark.SWEEP)}; also naive, and, without '
         f'projections, {", ".join(benchmark.CORES)}',
     )
     add(

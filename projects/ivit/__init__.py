@@ -8,9 +8,9 @@ root registries, so that mmdet, mmseg and mmpretrain all find them by name.
 
 import sys
 
-from . import ops
+from . import mmcv_ops
 
-ops.install()  # before anything below imports mmcv.ops
+mmcv_ops.install()  # before anything below imports mmcv.ops
 
 try:
     from . import backbones, datasets, engine
@@ -20,4 +20,4 @@ except Exception:
         raise
 
 __version__ = '0.1.0'
-__all__ = ['backbones', 'datasets', 'engine', 'ops']
+__all__ = ['backbones', 'datasets', 'engine', 'mmcv_ops']

@@ -14,7 +14,7 @@ import sys
 from types import ModuleType
 from typing import NamedTuple
 
-from . import ops
+from . import mmcv_ops
 
 NEEDED = ('torch', 'torchvision', 'numpy', 'mmengine', 'mmcv')
 TASKS = {
@@ -50,7 +50,7 @@ def main() -> int:
         cuda = modules['torch'].cuda.is_available()
         print(f'{"CUDA":12}{"available" if cuda else "not available"}')
         if 'mmcv' in modules:
-            kind = 'stand-in' if ops.is_stand_in() else 'compiled'
+            kind = 'stand-in' if mmcv_ops.is_stand_in() else 'compiled'
             print(f'{"mmcv ops":12}{kind}')
             for device in ('cpu', 'cuda')[: 1 + cuda]:
                 found = check_ops(device, names.get('mmcv', []))
@@ -177,7 +177,7 @@ def check_ops(device: str, names: list[str]) -> list[Problem]:
     if right:
         return []
     name = names[0] if names else 'mmcv'
-    if ops.is_stand_in():
+    if mmcv_ops.is_stand_in():
         remedy = (
             'torch and torchvision may not belong together: '
             'pip install --force-reinstall torch torchvision'

@@ -33,8 +33,8 @@ def test_multiply_adds(name):
     )
     expected['softmax+interaction'] = expected['softmax'] + 2 * n**2 * heads**2
     # Its normaliser is a product of matrices too.
-    expected['straightforward'] = expected['focused'] + n * dim
-    expected['straightforward_core'] = focused + n * dim
+    expected['naive'] = expected['focused'] + n * dim
+    expected['naive_core'] = focused + n * dim
     work = AttentionWork(name, n, dim, heads, Setting()).build()
     assert count_macs(work) == expected[name]
 
@@ -43,7 +43,7 @@ def test_cores_agree():
     qkv = torch.randn(3, 2, 196, 48, dtype=torch.float64)
     ours, other = (
         build_attention(name, 48, 2).double()(*qkv)
-        for name in ('focused_core', 'straightforward_core')
+        for name in ('focused_core', 'naive_core')
     )
     torch.testing.assert_close(ours, other, rtol=1e-6, atol=1e-9)
 

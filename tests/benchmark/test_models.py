@@ -59,10 +59,10 @@ def runs_of_a_block(model, block):
 
 
 def test_suffixes():
-    name = 'flatten_swin_n_straightforward'
+    name = 'flatten_swin_n_naive'
     for suffix, runs in {'': 1, '+with_cp': 2}.items():
         model = build_backbone(name + suffix)
-        assert 'StraightforwardAttention' in repr(model)
+        assert 'NaiveAttention' in repr(model)
         assert runs_of_a_block(model, model.layers[0].blocks[1]) == runs
 
 
@@ -78,7 +78,7 @@ def test_config(tmp_path):
     ('name', 'message'),
     [
         ('swin_x', "no backbone 'swin_x'.*ivit_s"),
-        ('swin_t_straightforward', 'no focused attention'),
+        ('swin_t_naive', 'no focused attention'),
         ('no_such.py', 'config not found'),
     ],
 )

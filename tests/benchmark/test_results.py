@@ -111,7 +111,7 @@ def tool(monkeypatch):
 
 def test_tool(tool, tmp_path, capsys):
     tool(
-        *('flatten_swin_n_straightforward', 'flatten_swin_n'),
+        *('flatten_swin_n_naive', 'flatten_swin_n'),
         *('--shape', 32, 64, '--shape', 32, 32, '--rounds', 6, '--threads', 1),
         *('--device', 'cpu', '--out', tmp_path),
     )

@@ -102,7 +102,7 @@ def test_their_own_tools(framework, name, options, weights, tmp_path):
     )
     for command in commands:
         done = subprocess.run(
-            [sys.executable, '-m', 'ivit.ops', *map(str, command)]
+            [sys.executable, '-m', 'ivit.mmcv_ops', *map(str, command)]
             + ['--cfg-options', *SMALL, *options],
             cwd=tmp_path,
             capture_output=True,

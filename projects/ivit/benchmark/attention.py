@@ -14,9 +14,9 @@ from ..attention import (
     focused_linear_attention,
 )
 from .compare import Result, Row, compare
-from .straightforward import (
-    StraightforwardAttention,
-    straightforward_attention,
+from .naive import (
+    NaiveAttention,
+    naive_attention,
 )
 from .workload import Setting, Workload
 
@@ -39,8 +39,8 @@ SWEEP = (
     'linear',
     'focused',
 )
-CORES = ('straightforward_core', 'focused_core', 'read_write')
-NAMES = (*SWEEP, 'straightforward', *CORES)
+CORES = ('naive_core', 'focused_core', 'read_write')
+NAMES = (*SWEEP, 'naive', *CORES)
 QUADRATIC = ('softmax', 'softmax+interaction')
 INTERACTING = ('softmax+interaction', 'imhsa')
 # N x N matrices per head at the peak: logits, mixed logits, weights and mixed
@@ -71,7 +71,7 @@ class Core(nn.Module):
             return torch.addcmul(query, key, value)
         attend = {
             'focused_core': focused_linear_attention,
-            'straightforward_core': straightforward_attention,
+            'naive_core': naive_attention,
         }[self.name]
         scale = F.softplus(self.scale)
         return attend(query, key, value, scale, self.num_heads)
@@ -101,7 +101,7 @@ def build_attention(name: str, dim: int, num_heads: int) -> nn.Module:
             dim, num_heads, GRID, focusing_factor=1, kernel_size=None
         )
     focused = FocusedLinearAttention(dim, num_heads, GRID)
-    return focused if name == 'focused' else StraightforwardAttention(focused)
+    return focused if name == 'focused' else NaiveAttention(focused)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from .. import backbones, engine
-from .straightforward import make_straightforward
+from .naive import make_naive
 from .workload import Setting, Workload
 
 FAMILIES = dict(
@@ -50,7 +50,7 @@ PEERS = dict(
         drop_path_rate=0.0,
     ),
 )
-STRAIGHTFORWARD = '_straightforward'
+NAIVE = '_naive'
 WITH_CP = '+with_cp'
 
 
@@ -70,7 +70,7 @@ def build_backbone(name: str) -> nn.Module:
     Args:
         name: A short name or the path of a config, whose model's backbone is
             built. ``+with_cp`` at the end turns recomputation on. A short
-            name of ours may have ``_straightforward`` at its end, for focused
+            name of ours may have ``_naive`` at its end, for focused
             attention as it is commonly written.
 
     Returns:
@@ -80,7 +80,7 @@ def build_backbone(name: str) -> nn.Module:
         ValueError: If there is no such backbone.
     """
     base = name.removesuffix(WITH_CP)
-    short = base.removesuffix(STRAIGHTFORWARD)
+    short = base.removesuffix(NAIVE)
     scope = 'mmengine'
     if base.endswith('.py'):
         cfg, scope = _of_config(base)
@@ -93,7 +93,7 @@ def build_backbone(name: str) -> nn.Module:
         raise ValueError(
             f'There is no backbone {name!r}. Name a config file or one of '
             f'{", ".join(backbone_names())}; {WITH_CP!r} may follow, and '
-            f'{STRAIGHTFORWARD!r} where focused attention is used.'
+            f'{NAIVE!r} where focused attention is used.'
         )
     if name.endswith(WITH_CP):
         cfg['with_cp'] = True
@@ -107,8 +107,8 @@ def build_backbone(name: str) -> nn.Module:
                 f'{name!r}: {cfg["type"]} has no with_cp; leave out '
                 f'{WITH_CP!r}.'
             ) from error
-    if base.endswith(STRAIGHTFORWARD):
-        make_straightforward(model)
+    if base.endswith(NAIVE):
+        make_naive(model)
     return model
 
 

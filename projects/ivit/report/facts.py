@@ -18,7 +18,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.utils import get_git_hash
 
-from .. import __version__, ops
+from .. import __version__, mmcv_ops
 
 Facts = dict[str, dict[str, str]]
 
@@ -107,7 +107,7 @@ def collect_facts(runner: Runner, stopwatch: Stopwatch) -> Facts:
             'torchvision': torchvision.__version__,
             'mmengine': mmengine.__version__,
             'mmcv': f'{mmcv.__version__}, operators '
-            + ('stood in' if ops.is_stand_in() else 'compiled'),
+            + ('stood in' if mmcv_ops.is_stand_in() else 'compiled'),
             'mmdet': mmdet.__version__,
             'numpy': numpy.__version__,
         },

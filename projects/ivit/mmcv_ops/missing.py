@@ -15,7 +15,7 @@ class MissingOpError(NotImplementedError):
             'Compile mmcv against the torch in use (pip install '
             '--no-build-isolation --no-cache-dir --force-reinstall --no-deps '
             'onedl-mmcv) or install a wheel built for that torch; see '
-            'docs/ops.md.'
+            'docs/mmcv_ops.md.'
         )
 
 

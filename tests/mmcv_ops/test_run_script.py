@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from ivit.ops.__main__ import main
+from ivit.mmcv_ops.__main__ import main
 
 SCRIPT = """
 import sys
@@ -26,7 +26,7 @@ def script(tmp_path):
 
 def test_runs_a_script_as_main(script):
     done = subprocess.run(
-        [sys.executable, '-m', 'ivit.ops', 'tools/script.py', 'a', '--b'],
+        [sys.executable, '-m', 'ivit.mmcv_ops', 'tools/script.py', 'a', '--b'],
         cwd=script.parents[1],
         capture_output=True,
         text=True,
@@ -45,6 +45,6 @@ def test_runs_a_script_as_main(script):
     ],
 )
 def test_bad_command_line(monkeypatch, args, message):
-    monkeypatch.setattr(sys, 'argv', ['ivit.ops', *args])
+    monkeypatch.setattr(sys, 'argv', ['ivit.mmcv_ops', *args])
     with pytest.raises(SystemExit, match=message):
         main()

@@ -7,9 +7,9 @@ import torch
 from ivit.attention import PointwiseLinear
 from ivit.backbones import FLattenCSwin, FLattenSwin
 from ivit.benchmark import build_backbone
-from ivit.benchmark.straightforward import (
-    StraightforwardAttention,
-    make_straightforward,
+from ivit.benchmark.naive import (
+    NaiveAttention,
+    make_naive,
 )
 
 
@@ -35,10 +35,8 @@ def test_same_outputs_and_gradients(name):
         return outs, torch.autograd.grad(loss, list(model.parameters()))
 
     outs, gradients = run()
-    make_straightforward(model)
-    assert any(
-        isinstance(m, StraightforwardAttention) for m in model.modules()
-    )
+    make_naive(model)
+    assert any(isinstance(m, NaiveAttention) for m in model.modules())
     assert not any(isinstance(m, PointwiseLinear) for m in model.modules())
     assert [n for n, _ in model.named_parameters()] == names
     others, other_gradients = run()
@@ -57,4 +55,4 @@ def test_same_outputs_and_gradients(name):
 )
 def test_without_a_counterpart(model, message):
     with pytest.raises(ValueError, match=message):
-        make_straightforward(model())
+        make_naive(model())

@@ -9,8 +9,8 @@ import pytest
 import torch
 from mmengine.utils.dl_utils.misc import mmcv_full_available
 
-import ivit.ops
-from ivit.ops.missing import MissingOpError
+import ivit.mmcv_ops
+from ivit.mmcv_ops.missing import MissingOpError
 
 
 @pytest.fixture
@@ -35,19 +35,19 @@ def test_extension_is_found():
     assert spec.name == 'mmcv._ext'
     assert mmcv_full_available()
     module = importlib.import_module('mmcv._ext')
-    assert ivit.ops.is_stand_in() == (not hasattr(module, '__file__'))
+    assert ivit.mmcv_ops.is_stand_in() == (not hasattr(module, '__file__'))
 
 
 def test_compiled_extension_wins(fresh, tmp_path):
     compiled(tmp_path, 'nms = "compiled"')
-    ivit.ops.install()
-    assert not ivit.ops.is_stand_in()
+    ivit.mmcv_ops.install()
+    assert not ivit.mmcv_ops.is_stand_in()
     assert importlib.import_module('mmcv._ext').nms == 'compiled'
 
 
 def test_broken_compiled_extension_stays_an_error(fresh, tmp_path):
     compiled(tmp_path, 'raise ImportError("undefined symbol")')
-    ivit.ops.install()
+    ivit.mmcv_ops.install()
     with pytest.raises(ImportError, match='undefined symbol'):
         importlib.import_module('mmcv._ext')
 
@@ -55,8 +55,8 @@ def test_broken_compiled_extension_stays_an_error(fresh, tmp_path):
 def test_installed_once_and_last(monkeypatch):
     others = [f for f in sys.meta_path if type(f).__name__ != '_StandIn']
     monkeypatch.setattr(sys, 'meta_path', list(others))
-    ivit.ops.install()
-    ivit.ops.install()
+    ivit.mmcv_ops.install()
+    ivit.mmcv_ops.install()
     assert sys.meta_path[:-1] == others
     assert sys.meta_path[-1].find_spec('mmcv._ext') is not None
     assert sys.meta_path[-1].find_spec('mmcv.other') is None
@@ -66,7 +66,7 @@ def test_missing_op_says_what_to_do(stand_in):
     assert hasattr(stand_in, 'carafe_forward')
     with pytest.raises(MissingOpError, match='carafe_forward') as error:
         stand_in.carafe_forward(torch.ones(1), scale=2)
-    for part in ('compiled', '--no-build-isolation', 'docs/ops.md'):
+    for part in ('compiled', '--no-build-isolation', 'docs/mmcv_ops.md'):
         assert part in str(error.value)
 
 
@@ -92,7 +92,7 @@ def test_no_mmcv_is_no_stand_in(monkeypatch):
         raise ModuleNotFoundError("No module named 'mmcv'", name='mmcv')
 
     monkeypatch.setattr(importlib.util, 'find_spec', find_spec)
-    assert not ivit.ops.is_stand_in()
+    assert not ivit.mmcv_ops.is_stand_in()
 
 
 LATE = """
@@ -118,7 +118,7 @@ print(mmcv.ops.nms(np.eye(1, 4, dtype='f'), np.ones(1, 'f'), 0.5)[1])
 
 
 def test_installed_after_a_failed_import():
-    command = [sys.executable, '-c', LATE, ivit.ops.__file__]
+    command = [sys.executable, '-c', LATE, ivit.mmcv_ops.__file__]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ['[0]']

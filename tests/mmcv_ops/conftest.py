@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-import ivit.ops
+import ivit.mmcv_ops
 
 
 @pytest.fixture
 def stand_in():
     """The stand-in's module, whether or not mmcv has compiled operators."""
-    ivit.ops.install()
+    ivit.mmcv_ops.install()
     finder = next(f for f in sys.meta_path if type(f).__name__ == '_StandIn')
     spec = finder.find_spec('mmcv._ext')
     module = importlib.util.module_from_spec(spec)

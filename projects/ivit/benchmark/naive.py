@@ -20,7 +20,7 @@ from ..attention.tokens import merge_heads, split_heads
 EPS = 1e-6
 
 
-def straightforward_attention(
+def naive_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -57,7 +57,7 @@ def straightforward_attention(
     return merge_heads(query @ summary * z)
 
 
-class StraightforwardAttention(nn.Module):
+class NaiveAttention(nn.Module):
     """A focused attention with its parameters, run the common way.
 
     Args:
@@ -71,7 +71,7 @@ class StraightforwardAttention(nn.Module):
         super().__init__()
         if attn.window_size is not None:
             raise ValueError(
-                f'window_size={attn.window_size}: the straightforward '
+                f'window_size={attn.window_size}: the naive '
                 'version attends over whole maps; set window_size=None.'
             )
         for name, module in attn.named_children():
@@ -95,7 +95,7 @@ class StraightforwardAttention(nn.Module):
         position = resize_table(
             self.positional_encoding, self.grid_size, hw_shape
         )
-        out = straightforward_attention(
+        out = naive_attention(
             query,
             key + position,
             value,
@@ -115,7 +115,7 @@ class StraightforwardAttention(nn.Module):
         return [self.qkv] if hasattr(self, 'qkv') else [self.q, self.kv]
 
 
-def make_straightforward(model: nn.Module) -> None:
+def make_naive(model: nn.Module) -> None:
     """Run the focused attentions and the linear layers of a model so.
 
     Args:
@@ -134,11 +134,11 @@ def make_straightforward(model: nn.Module) -> None:
     if not found:
         raise ValueError(
             f'{type(model).__name__} has no focused attention with '
-            'projections of its own, so no straightforward version; '
+            'projections of its own, so no naive version; '
             'FLattenSwin, FLattenPVT, FLattenPVTv2 and FLattenDeiT have.'
         )
     for parent, name, child in found:
-        setattr(parent, name, StraightforwardAttention(child))
+        setattr(parent, name, NaiveAttention(child))
     for module in model.modules():
         if isinstance(module, PointwiseLinear):
             module.__class__ = nn.Linear
