@@ -10,7 +10,7 @@ model = dict(
         arch='n',
         # The detector's tables and windows: crops are 64 x 64.
         img_size=128,
-        softmax_window=8,
+        window_size=8,
         out_indices=(3,),
     ),
 )

@@ -9,6 +9,6 @@ model = dict(
         type='FLattenSwin',
         arch='n',
         img_size=128,
-        softmax_window=8,
+        window_size=8,
     ),
 )

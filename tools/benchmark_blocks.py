@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ivit.attention import PointwiseLinear
-from ivit.backbones.ivit_blocks import ConvBlock
+from ivit.backbones.ivit import ConvBlock
 
 BN = dict(type='BN')
 

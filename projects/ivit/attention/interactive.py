@@ -3,6 +3,10 @@
 
 Symbols as in the paper: N tokens on an H x W grid, h heads of d channels,
 L landmarks, Q, K, V the projected tokens, q~ and k~ their landmarks.
+
+Two of its parts have relatives. Mixing heads before and after the softmax is
+a residual form of talking-heads attention (arXiv 2003.02436). Landmarks that
+are means of tokens are those of Nystroemformer (arXiv 2102.03902).
 """
 
 from collections.abc import Sequence
@@ -11,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import blocks, go_in_blocks
-from .pointwise import PointwiseLinear
+from .chunks import chunks, runs_in_chunks
+from .layers import PointwiseLinear
 from .tokens import check_heads, check_tokens, merge_heads, to_maps
 
-# Fewer make slow products, whatever fits in a cache.
-LEAST_QUERIES = 32
+# With fewer queries in a chunk, matrix products are slow.
+MIN_QUERIES = 32
 INTERACTIONS = ('both', 'pre', 'post', None)
 
 
@@ -33,8 +37,8 @@ def mix_heads(scores: Tensor, mixer: nn.Linear | None) -> Tensor:
     """
     if mixer is None:
         return scores
-    flat = scores.flatten(2)
-    # One product that adds: matmul takes detours with a matrix this flat.
+    flat = scores.flatten(2)  # (B, h, M N)
+    # One product that also adds: matmul is slower with a matrix as flat as W.
     weight = mixer.weight.expand(len(flat), -1, -1)
     mixed = torch.baddbmm(flat, weight, flat)
     if mixer.bias is not None:
@@ -52,8 +56,8 @@ def interactive_attention(
     """Softmax attention with head interaction on either side of the softmax.
 
     ``mix'(softmax(mix(Q K^T / sqrt(d)))) V``. Queries do not depend on one
-    another: where no gradient is wanted they go through in blocks on CPUs,
-    and the matrix of weights is never whole.
+    another. Where no gradient is wanted, a CPU takes them in chunks, and the
+    attention matrix is never whole.
 
     Args:
         query: Q, ``(B, h, M, d)``.
@@ -67,30 +71,30 @@ def interactive_attention(
     """
     if mix_logits is None and mix_weights is None:
         return F.scaled_dot_product_attention(query, key, value)
-    if torch.is_grad_enabled() or not go_in_blocks(query):
-        return _attend(query, key, value, mix_logits, mix_weights)
+    if torch.is_grad_enabled() or not runs_in_chunks(query):
+        return _mixed_attention(query, key, value, mix_logits, mix_weights)
     batch, heads, queries, head_dim = query.shape
-    # Tokens with their heads side by side, as they go on from here.
+    # Memory of (B, M, h, d), so that merging the heads copies nothing.
     out = value.new_empty(batch, queries, heads, head_dim).transpose(1, 2)
     width = heads * key.shape[2]
-    for b, m in blocks(batch, queries, width, LEAST_QUERIES):
-        out[b, :, m] = _attend(
+    for b, m in chunks(batch, queries, width, MIN_QUERIES):
+        out[b, :, m] = _mixed_attention(
             query[b, :, m], key[b], value[b], mix_logits, mix_weights
         )
     return out
 
 
-def _attend(
+def _mixed_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
     mix_logits: nn.Linear | None,
     mix_weights: nn.Linear | None,
 ) -> Tensor:
-    # Scaling the query touches d numbers a token, the logits have M or N.
+    # Scaling Q touches d numbers of a token; scaling the logits, M or N.
     logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
     weights = mix_heads(logits, mix_logits).softmax(dim=-1)
-    # Autocast's softmax answers in float32; the products run in v's dtype.
+    # Under autocast the softmax returns float32; products take V's dtype.
     return mix_heads(weights.to(logits.dtype), mix_weights) @ value
 
 

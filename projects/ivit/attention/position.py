@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .precision import widen
+from .precision import at_least_float32
 from .symbolic import same_size
 
 
@@ -14,8 +14,9 @@ def resize_table(
 ) -> Tensor:
     """Interpolate a position table to another grid.
 
-    Bicubic and not anti-aliased, as the FLatten authors resize theirs from
-    224 to 384 pixels. A table that has the size already is returned as it is.
+    The interpolation is bicubic and not anti-aliased, as the FLatten authors
+    resize their tables from 224 to 384 pixels. A table that has the size
+    already is returned as it is.
 
     Args:
         table: ``(1, N, C)``, row-major over ``grid_size``.
@@ -27,16 +28,16 @@ def resize_table(
     """
     if same_size(grid_size, hw_shape):
         return table
-    maps = table.transpose(1, 2).unflatten(2, grid_size)
-    maps = F.interpolate(widen(maps), hw_shape, mode='bicubic')
-    return maps.to(table.dtype).flatten(2).transpose(1, 2)
+    maps = table.transpose(1, 2).unflatten(2, grid_size)  # (1, C, h, w)
+    maps = F.interpolate(at_least_float32(maps), hw_shape, mode='bicubic')
+    return maps.to(table.dtype).flatten(2).transpose(1, 2)  # (1, H W, C)
 
 
-def may_be_kept() -> bool:
-    """Whether what is computed now may serve later calls.
+def can_cache_results() -> bool:
+    """Whether a tensor that is computed now may serve later calls.
 
-    Not while a graph is made, which computes for itself, nor where tensors
-    have no numbers, as under ``FakeTensorMode``.
+    It may not while a graph is made, since the graph has to compute it, nor
+    under ``FakeTensorMode``, where tensors have no numbers.
     """
     return not (
         torch.compiler.is_compiling()
@@ -46,12 +47,12 @@ def may_be_kept() -> bool:
 
 
 class ResizedTable:
-    """Resizes a position table and keeps the result at inference.
+    """Resizes a position table, and keeps the result for inference.
 
-    One size is kept: images of a data set come in few shapes, most of them
-    more than once in a row. While gradients are on nothing is kept. Call
-    :meth:`clear` where the owner changes its mode, since some updates, such
-    as those through ``parameter.data``, cannot be seen here.
+    The last size is kept: the images of a data set come in few sizes, and
+    neighbours often share one. Nothing is kept while gradients are on. The
+    owner calls :meth:`clear` when its mode changes, since some changes of the
+    table, such as those through ``parameter.data``, cannot be noticed here.
     """
 
     def __init__(self) -> None:
@@ -68,7 +69,7 @@ class ResizedTable:
             return table
         if (
             torch.is_grad_enabled()
-            or not may_be_kept()
+            or not can_cache_results()
             or table.is_inference()
         ):
             return resize_table(table, grid_size, hw_shape)
@@ -83,7 +84,8 @@ class ResizedTable:
         kept = self._kept  # read once: threads may share a model
         if kept is None or kept[0] != key:
             resized = resize_table(table, grid_size, hw_shape)
-            # While the table's memory is held no other comes to lie there.
+            # Holding on to the table keeps its memory from being given to
+            # another tensor, whose address would then match the key.
             kept = self._kept = (key, table.detach(), resized)
         return kept[2]
 
@@ -92,5 +94,5 @@ class ResizedTable:
         self._kept: tuple[tuple, Tensor, Tensor] | None = None
 
     def __getstate__(self) -> dict[str, None]:
-        # Copies and pickles of a model have no use for what is kept.
+        # Copies and pickles of a model do not need what is kept.
         return dict.fromkeys(vars(self))

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Float32 where 16 bits do not do, whatever model and autocast are in."""
+"""Compute in float32 where 16 bits are not enough, under autocast too."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -8,19 +8,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def widen(x: Tensor) -> Tensor:
-    """``x`` in float32; float64 stays."""
+def at_least_float32(x: Tensor) -> Tensor:
+    """``x`` in float32, or as it is if it has float64."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def no_autocast(x: Tensor) -> AbstractContextManager:
-    """Run operations on ``x`` in the precision of what goes into them."""
-    if x.device.type == 'meta':  # which autocast does not know
+    """Turn autocast off on the device of ``x``."""
+    if x.device.type == 'meta':  # autocast does not know this device
         return nullcontext()
     return torch.autocast(x.device.type, enabled=False)
 
 
-def wide_linear(layer: nn.Linear, x: Tensor) -> Tensor:
+def linear_in_float32(layer: nn.Linear, x: Tensor) -> Tensor:
     """Apply a linear layer in float32 or better.
 
     Args:
@@ -30,7 +30,7 @@ def wide_linear(layer: nn.Linear, x: Tensor) -> Tensor:
     Returns:
         ``(..., out_features)`` in float32, or float64 for a float64 ``x``.
     """
-    x = widen(x)
+    x = at_least_float32(x)
     with no_autocast(x):
         if layer.weight.dtype == x.dtype:
             return layer(x)

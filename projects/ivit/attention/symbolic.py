@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Decisions on sizes that a compiled graph leaves open."""
+"""Compare and cut sizes without tying a compiled graph to one size."""
 
 import torch
 from torch import Tensor
@@ -9,17 +9,18 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 def same_size(size: tuple[int, int], other: tuple[int, int]) -> bool:
     """Whether two heights and widths are equal.
 
-    A graph for images of any size has numbers for few of them. Asking whether
-    one is another would tie the graph to the answer, and a model that pads
-    at every stage would need hundreds of graphs.
+    A graph for images of any size holds sizes as unknowns. Comparing two of
+    them the plain way would make a graph for images where they are equal and
+    another one for the rest; a model that pads at every stage would need
+    hundreds of graphs.
 
     Args:
         size: A height and a width.
-        other: Another.
+        other: Another height and width.
 
     Returns:
-        While a graph is made, whether they are equal for every image that it
-        serves; otherwise whether they are equal.
+        Whether they are equal. While a graph is made: whether they are equal
+        for every image that the graph serves.
     """
     if not torch.compiler.is_compiling():
         return tuple(size) == tuple(other)
@@ -43,8 +44,8 @@ def crop(maps: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         return maps
     if not torch.compiler.is_compiling():
         return maps[:, :height, :width]
-    # A slice makes a graph ask whether anything was cut off; the answers
-    # differ from size to size. Rows that are looked up are always copied.
+    # Slicing makes a graph ask whether the slice cuts anything off, and the
+    # answer differs from size to size. Selecting rows by index does not.
     for dim, size in enumerate(hw_shape, 1):
         maps = maps.index_select(dim, torch.arange(size, device=maps.device))
     return maps

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""What attention asks of tokens and of its width."""
+"""Check tokens and reshape them: to maps, to heads and back."""
 
 from torch import Tensor
 
@@ -32,17 +32,17 @@ def check_heads(dim: int, num_heads: int) -> None:
 
 
 def to_maps(x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
-    """Tokens ``(B, N, C)`` as maps ``(B, C, H, W)``, channels last.
+    """View tokens ``(B, N, C)`` as maps ``(B, C, H, W)``, channels last.
 
-    A view. Its strides are those of a channels-last tensor for one image too,
-    where ``x.transpose(1, 2).unflatten(2, hw_shape)`` has another stride for
-    the batch, which sends convolutions to kernels for channels first.
+    The strides are those of a channels-last tensor also for one image.
+    ``x.transpose(1, 2).unflatten(2, hw_shape)`` gives the batch another
+    stride, which sends convolutions to kernels for channels first.
     """
     return x.unflatten(1, hw_shape).permute(0, 3, 1, 2)
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """Tokens ``(B, N, C)`` as heads ``(B, h, N, d)``, a view."""
+    """View tokens ``(B, N, C)`` as heads ``(B, h, N, d)``."""
     return x.unflatten(2, (num_heads, -1)).transpose(1, 2)
 
 

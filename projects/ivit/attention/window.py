@@ -1,50 +1,62 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Windows over a map of any size, and softmax attention inside them.
 
-A window is a height and a width; a map that windows do not tile is padded at
+A window is a height and a width. A map that windows do not tile is padded at
 the bottom and the right, and no token attends to padding. T is the number of
 tokens of a window, nW the number of windows of a map.
 """
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from .position import may_be_kept
+from .layers import PointwiseLinear
+from .position import can_cache_results
 from .symbolic import crop, same_size
-from .tokens import merge_heads, split_heads
+from .tokens import check_heads, merge_heads, split_heads
 
-# A size of images takes two masks in Swin and in CSwin; those of stripes
-# across a large map are some 10 MiB each.
-CACHED_SIZES = 8
+# Swin and CSwin need two masks for each size of images. Those of stripes
+# across a large map have some 10 MiB each.
+CACHED_MASKS = 8
 
 
-def _cached(
+def _cache_masks(
     function: Callable[..., Tensor | None],
 ) -> Callable[..., Tensor | None]:
-    """Keep what ``function`` returns, but nothing that is not there."""
-    kept = lru_cache(maxsize=CACHED_SIZES)(function)
+    """Cache the results of ``function``, except while a graph is made."""
+    cached = lru_cache(maxsize=CACHED_MASKS)(function)
 
     @wraps(function)
-    def cached(*args: object, **kwargs: object) -> Tensor | None:
-        call = kept if may_be_kept() else function
-        return call(*args, **kwargs)
+    def call(*args: Any, **kwargs: Any) -> Tensor | None:
+        return (cached if can_cache_results() else function)(*args, **kwargs)
 
-    cached.cache_info, cached.cache_clear = kept.cache_info, kept.cache_clear
-    return cached
+    call.cache_info = cached.cache_info  # type: ignore[attr-defined]
+    call.cache_clear = cached.cache_clear  # type: ignore[attr-defined]
+    return call
 
 
 def padded_shape(
     hw_shape: tuple[int, int], window: tuple[int, int]
 ) -> tuple[int, int]:
-    """The next larger height and width that windows tile."""
-    # Not -(-n // w) * w, which sympy does not simplify in a graph's sizes.
+    """The smallest height and width from ``hw_shape`` on that windows tile."""
+    # Written this way because sympy, which holds the sizes of a graph, does
+    # not simplify -(-n // w) * w.
     return tuple(
         (n + w - 1) // w * w for n, w in zip(hw_shape, window, strict=True)
     )
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Pad ``(B, C, H, W)`` with zeros at the bottom and right, if needed."""
+    height, width = x.shape[2:]
+    rows, columns = padded_shape((height, width), (multiple, multiple))
+    if same_size((rows, columns), (height, width)):
+        return x
+    return F.pad(x, (0, columns - width, 0, rows - height))
 
 
 def split_windows(
@@ -53,7 +65,7 @@ def split_windows(
     window: tuple[int, int],
     shift: tuple[int, int] = (0, 0),
 ) -> Tensor:
-    """Tokens of a map to those of its windows, zeros where it is padded.
+    """Cut a map into windows; padding is zero.
 
     Args:
         x: ``(B, N, C)``, row-major over the map.
@@ -91,43 +103,53 @@ def merge_windows(
     return crop(x, hw_shape).flatten(1, 2)
 
 
-@_cached
+@_cache_masks
 def window_regions(
     hw_shape: tuple[int, int],
     window: tuple[int, int],
     shift: tuple[int, int] = (0, 0),
     device: torch.device | None = None,
 ) -> Tensor | None:
-    """What belongs together in each window, or None if all of it does.
+    """The region of every token of every window.
 
-    Rolling brings opposite borders of the map into one window; those tokens
-    are regions of their own, and so is the padding.
+    Tokens attend to their own region. Rolling brings opposite borders of the
+    map into one window, so these are different regions; padding is another.
+
+    Args:
+        hw_shape: Height and width of the map.
+        window: Height and width of a window.
+        shift: Rows and columns by which the map is rolled up and left.
+        device: Where the result lies.
 
     Returns:
-        Numbers of regions ``(nW, T)``, -1 for padding.
+        Numbers of regions ``(nW, T)``, -1 for padding. None if every window
+        is one region.
     """
     shape = padded_shape(hw_shape, window)
     if same_size(shape, hw_shape) and not any(shift):
         return None
     bands, inside = [], []
     for n, padded, by in zip(hw_shape, shape, shift, strict=True):
-        place = (torch.arange(padded, device=device) + by) % padded
-        inside.append(place < n)
-        # Rolled round the border: only rows of the last window can be.
-        bands.append(place < by)
+        index = (torch.arange(padded, device=device) + by) % padded
+        inside.append(index < n)
+        # What was rolled round the border lies in the last window.
+        bands.append(index < by)
     regions = 2 * bands[0][:, None].long() + bands[1].long()
     regions = regions.masked_fill(~(inside[0][:, None] & inside[1]), -1)
     return split_windows(regions.view(1, -1, 1), shape, window)[0, ..., 0]
 
 
-@_cached
+@_cache_masks
 def _window_mask(
     hw_shape: tuple[int, int],
     window: tuple[int, int],
     shift: tuple[int, int],
     device: torch.device,
 ) -> Tensor | None:
-    """Which tokens of a window see each other, ``(nW, 1, T, T)``."""
+    """Which tokens of a window attend to each other, ``(nW, 1, T, T)``.
+
+    None if all of them do.
+    """
     regions = window_regions(hw_shape, window, shift, device)
     if regions is None:
         return None
@@ -137,9 +159,10 @@ def _window_mask(
 def _softmax_attention(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
 ) -> Tensor:
-    """``softmax(QK^T / sqrt(d) + mask) V``, the faster way."""
-    # CPUs have no fused kernel for a mask that learns: torch then takes 1.2
-    # times as long as this (Swin's windows, forward and backward).
+    """``softmax(Q K^T / sqrt(d) + mask) V``, ``(B nW, h, T, d)``."""
+    # With a mask that needs a gradient, PyTorch has no fused kernel on CPUs
+    # and takes 1.2 times as long as the formula (Swin's windows, forward and
+    # backward).
     if (
         mask is not None
         and mask.requires_grad
@@ -178,7 +201,7 @@ def window_attention(
         ``(B, nW, T, C)``.
     """
     batch, windows = query.shape[:2]
-    query, key, value = (
+    query, key, value = (  # (B nW, h, T, d)
         split_heads(x.flatten(0, 1), num_heads) for x in (query, key, value)
     )
     mask = _window_mask(hw_shape, window, shift, query.device)
@@ -190,3 +213,75 @@ def window_attention(
         mask = mask.repeat(batch, 1, 1, 1)
     out = _softmax_attention(query, key, value, mask)
     return merge_heads(out).unflatten(0, (batch, windows))
+
+
+class WindowAttention(nn.Module):
+    """Softmax attention in shifted windows, with relative position bias.
+
+    Args:
+        dim: Channels C of the tokens.
+        num_heads: Number of heads; divides ``dim``.
+        window: Height and width of a window.
+        shift: Rows and columns by which windows are shifted.
+
+    Raises:
+        ValueError: If ``num_heads`` does not divide ``dim``.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        window: tuple[int, int],
+        shift: tuple[int, int],
+    ) -> None:
+        super().__init__()
+        check_heads(dim, num_heads)
+        self.num_heads = num_heads
+        self.window = window
+        self.shift = shift
+        self.qkv = PointwiseLinear(dim, 3 * dim)
+        self.proj = PointwiseLinear(dim, dim)
+        height, width = window
+        self.relative_position_bias_table = nn.Parameter(
+            torch.zeros((2 * height - 1) * (2 * width - 1), num_heads)
+        )
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+        self.register_buffer(
+            'relative_position_index',
+            relative_position_index(window),
+            persistent=False,
+        )
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """``(B, N, C)``, row-major over the map, to the same shape."""
+        # A side that one window covers has no other window to shift into.
+        shift = tuple(
+            by if n > w else 0
+            for n, w, by in zip(hw_shape, self.window, self.shift, strict=True)
+        )
+        query, key, value = (
+            split_windows(part, hw_shape, self.window, shift)
+            for part in self.qkv(x).chunk(3, dim=-1)
+        )
+        bias = self.relative_position_bias_table[self.relative_position_index]
+        out = window_attention(
+            query,
+            key,
+            value,
+            self.num_heads,
+            hw_shape,
+            self.window,
+            shift,
+            bias.permute(2, 0, 1),
+        )
+        return self.proj(merge_windows(out, hw_shape, self.window, shift))
+
+
+def relative_position_index(window: tuple[int, int]) -> Tensor:
+    """The row of the bias table for every pair of tokens, ``(T, T)``."""
+    rows, columns = torch.meshgrid(*map(torch.arange, window), indexing='ij')
+    rows, columns = rows.flatten(), columns.flatten()
+    down = rows[:, None] - rows + window[0] - 1
+    right = columns[:, None] - columns + window[1] - 1
+    return down * (2 * window[1] - 1) + right

@@ -1,53 +1,86 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""What every hierarchical backbone of the package has in common."""
+"""What all backbones of the package have in common."""
 
+from abc import ABCMeta
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from .arguments import show_inherited_arguments
 from .recompute import recompute
 
 
-class Backbone(BaseModule):
-    """Arguments, freezing, recomputation and depths of any backbone.
+class FrozenWhenBuilt(ABCMeta):
+    """Freezes the stages of a backbone as soon as its constructor is done.
 
-    A subclass builds its modules up to ``num_built``, says what belongs
-    where (:meth:`_parts`, :meth:`_locate`) and calls :meth:`train` when
-    everything is built.
+    DDP and the optimizer look at ``requires_grad`` before anything sets the
+    mode of the model.
+    """
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Build a backbone and set it to training mode."""
+        backbone = super().__call__(*args, **kwargs)
+        backbone.train()
+        return backbone
+
+
+class Backbone(BaseModule, metaclass=FrozenWhenBuilt):
+    """Arguments, freezing, recomputation and layer depths of any backbone.
+
+    A subclass builds its modules up to ``num_built`` and says what belongs
+    where (:meth:`modules_of`, :meth:`stage_and_block`). Constructors of
+    subclasses pass ``**common`` on to this one.
 
     Args:
         depths: Number of blocks of each stage.
         units: What ``out_indices`` and ``frozen_stages`` count, ``'stages'``
             or ``'blocks'``.
         in_channels: Channels of the image.
-        out_indices: Units, from 0, whose maps are returned. Those behind the
-            last of them are not built.
+        out_indices: Stages whose maps are returned, from 0, or blocks of a
+            plain transformer; None for all stages, or the last block. What
+            lies behind the last of them is not built.
         drop_path_rate: Stochastic depth of the last block; rises linearly
             from 0 at the first.
-        frozen_stages: -1 trains all, 0 freezes the stem, i the stem and the
-            first i units.
-        with_cp: Which of ``units`` are recomputed in the backward pass, to
-            save memory: all, none, or a sequence of their numbers, from 0.
-        init_cfg: mmengine's initialisation.
+        frozen_stages: -1 trains everything, 0 freezes the stem (embedding
+            of patches, position table), i the stem and the first i stages,
+            or blocks of a plain transformer.
+        with_cp: Whether blocks are recomputed in the backward pass, to save
+            memory; of some stages alone if these are listed, as in
+            ``(0, 1)``, whose maps are the largest.
+        init_cfg: mmengine's initialisation, such as
+            ``dict(type='Pretrained', checkpoint='file.pth')``; None for the
+            family's own.
 
     Raises:
         ValueError: If an argument is out of its range.
     """
 
+    default_init_cfg: ClassVar[Sequence[dict]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        show_inherited_arguments(cls, Backbone)
+
     def __init__(
         self,
         depths: tuple[int, ...],
         units: str,
-        in_channels: int,
-        out_indices: Sequence[int],
-        drop_path_rate: float,
-        frozen_stages: int,
-        with_cp: bool | Sequence[int],
-        init_cfg: dict | list[dict] | None,
+        *,
+        in_channels: int = 3,
+        out_indices: Sequence[int] | None = None,
+        drop_path_rate: float = 0.0,
+        frozen_stages: int = -1,
+        with_cp: bool | Sequence[int] = False,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        if init_cfg is None:
+            init_cfg = [dict(cfg) for cfg in self.default_init_cfg]
         super().__init__(init_cfg)
         count = len(depths) if units == 'stages' else sum(depths)
+        if out_indices is None:
+            out_indices = range(0 if units == 'stages' else count - 1, count)
         if not (
             isinstance(out_indices, Sequence)
             and out_indices
@@ -105,27 +138,35 @@ class Backbone(BaseModule):
     def _run(
         self, unit: int, block: nn.Module, x: Tensor, *args: object
     ) -> Tensor:
-        """``block(x, *args)``, recomputed in the backward pass if asked."""
+        """Return ``block(x, *args)``, recomputed in backward if asked."""
         if unit in self.recomputed and x.requires_grad:
             return recompute(block, x, *args)
         return block(x, *args)
 
-    def _parts(self, stage: int) -> list[nn.Module | nn.Parameter]:
-        """What is frozen with a stage or block, -1 for the stem."""
+    def modules_of(self, unit: int) -> list[nn.Module | nn.Parameter]:
+        """What is frozen with a stage or block, or with the stem, -1."""
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> 'Backbone':
         """Set the mode; frozen stages stay in evaluation mode."""
         super().train(mode)
-        for stage in range(-1, self.frozen_stages):
-            for part in self._parts(stage):
+        for unit in range(-1, self.frozen_stages):
+            for part in self.modules_of(unit):
                 part.requires_grad_(False)
                 if isinstance(part, nn.Module):
                     part.eval()
         return self
 
-    def _locate(self, name: str) -> tuple[int, int] | None:
-        """Stage and block of a parameter; (0, -1) the stem, None no block."""
+    def stage_and_block(self, name: str) -> tuple[int, int] | None:
+        """Where a parameter belongs.
+
+        Args:
+            name: Name of the parameter in the backbone.
+
+        Returns:
+            Its stage and its block in there; block -1 of stage 0 for the
+            stem; None for an output norm.
+        """
         raise NotImplementedError
 
     def get_layer_depth(
@@ -145,7 +186,7 @@ class Backbone(BaseModule):
         num_layers = sum(self.depths) + 2
         place = None
         if param_name.startswith(prefix):
-            place = self._locate(param_name.removeprefix(prefix))
+            place = self.stage_and_block(param_name.removeprefix(prefix))
         if place is None:
             return num_layers - 1, num_layers
         stage, block = place
@@ -160,67 +201,67 @@ class PyramidBackbone(Backbone):
     Args:
         arch: Name of a row of ``arch_settings``, or a dict with its keys,
             four positive integers each.
-        in_channels: See :class:`Backbone`, as for the rest.
-        out_indices: Stages, 0 to 3.
-        drop_path_rate: See there.
-        frozen_stages: See there.
-        with_cp: See there.
-        init_cfg: See there.
 
     Raises:
         ValueError: If an argument is out of its range.
     """
 
-    arch_settings: dict[str, dict[str, tuple[int, ...]]]
-    least_width = 1
+    arch_settings: ClassVar[dict[str, dict[str, tuple[int, ...]]]]
+    min_width = 1
 
-    def __init__(
-        self,
-        arch: str | dict,
-        in_channels: int,
-        out_indices: Sequence[int],
-        drop_path_rate: float,
-        frozen_stages: int,
-        with_cp: bool | Sequence[int],
-        init_cfg: dict | list[dict] | None,
-    ) -> None:
-        settings = self._parse_arch(arch)
-        super().__init__(
-            settings['depths'],
-            'stages',
-            in_channels,
-            out_indices,
-            drop_path_rate,
-            frozen_stages,
-            with_cp,
-            init_cfg,
-        )
-        self.arch = settings
+    def __init__(self, arch: str | dict, **common: Any) -> None:
+        row = parse_arch(arch, self.arch_settings, self.min_width)
+        super().__init__(row['depths'], 'stages', **common)
+        self.arch = row
 
-    @classmethod
-    def _parse_arch(cls, arch: str | dict) -> dict[str, tuple[int, ...]]:
-        if isinstance(arch, str):
-            if arch not in cls.arch_settings:
-                raise ValueError(
-                    f'arch={arch!r} is unknown; choose one of '
-                    f'{sorted(cls.arch_settings)}, or pass a dict.'
-                )
-            return cls.arch_settings[arch]
-        keys = set(next(iter(cls.arch_settings.values())))
-        if not isinstance(arch, dict) or set(arch) != keys:
+
+def parse_arch(
+    arch: str | dict, settings: dict[str, dict[str, Any]], min_width: int = 1
+) -> dict[str, Any]:
+    """The settings of an architecture.
+
+    Args:
+        arch: Name of a row of ``settings``, or a dict with its keys.
+        settings: Rows by their names. A value is a positive integer, or one
+            for each of four stages.
+        min_width: The least that ``dims`` may be.
+
+    Returns:
+        The row.
+
+    Raises:
+        ValueError: If the name is unknown, or the dict does not have the form
+            of a row.
+    """
+    if isinstance(arch, str):
+        if arch not in settings:
             raise ValueError(
-                f'arch={arch!r} must be a name or a dict with exactly the '
-                f'keys {sorted(keys)}.'
+                f'arch={arch!r} is unknown; choose one of {sorted(settings)}, '
+                'or pass a dict.'
             )
-        for key, values in arch.items():
-            least = cls.least_width if key == 'dims' else 1
-            if not (
-                isinstance(values, Sequence)
-                and len(values) == 4
-                and all(isinstance(n, int) and n >= least for n in values)
-            ):
-                raise ValueError(
-                    f'arch[{key!r}]={values!r} must be four integers of at '
-                    f'least {least}, one for each stage.'
-                )
-        return {key: tuple(values) for key, values in arch.items()}
+        return settings[arch]
+    example = next(iter(settings.values()))
+    if not isinstance(arch, dict) or set(arch) != set(example):
+        raise ValueError(
+            f'arch={arch!r} must be a name or a dict with exactly the keys '
+            f'{sorted(example)}.'
+        )
+    row = {}
+    for key, values in arch.items():
+        least = min_width if key == 'dims' else 1
+        per_stage = isinstance(example[key], tuple)
+        if per_stage:
+            fits = isinstance(values, Sequence) and len(values) == 4
+            numbers = tuple(values) if fits else ()
+        else:
+            fits, numbers = True, (values,)
+        if not fits or not all(
+            isinstance(n, int) and n >= least for n in numbers
+        ):
+            form = 'four integers' if per_stage else 'an integer'
+            raise ValueError(
+                f'arch[{key!r}]={values!r} must be {form} of at least {least}'
+                f'{", one for each stage" if per_stage else ""}.'
+            )
+        row[key] = numbers if per_stage else values
+    return row

@@ -7,31 +7,121 @@ the early stages. Names of parameters are those of the authors' checkpoints.
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
+import torch
+from mmcv.cnn.bricks import DropPath
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ..attention import to_maps
+from ..attention import (
+    FocusedLinearAttentionCSwin,
+    PointwiseLinear,
+    StripeAttention,
+    to_maps,
+)
+from ..attention.precision import linear_in_float32, no_autocast
+from ..attention.window import pad_to_multiple
 from ..checkpoints import register_official_loading
-from .base import PyramidBackbone
-from .flatten_cswin_blocks import (
-    ConvEmbed,
-    CSwinBlock,
-    FocusedBranch,
-    Merge,
-    StripeBranch,
-)
-from .flatten_layers import (
-    FOCUSED,
-    INIT_CFG,
-    block_kinds,
-    focused_windows,
-    training_grids,
-)
+from .flatten import FOCUSED, FLattenBackbone
+from .layers import Mlp
+
+
+class CSwinBlock(nn.Module):
+    """Attention in one or two branches and MLP, norms before, residuals.
+
+    Args:
+        dim: Channels C of the tokens.
+        branches: Modules of Q, K and V, each ``(B, N, C / len(branches))``,
+            and the size of their map.
+        mlp_ratio: Hidden width of the MLP over C.
+        drop_path: Probability of dropping a residual branch for a sample.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        branches: list[nn.Module],
+        mlp_ratio: float,
+        drop_path: float,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.qkv = PointwiseLinear(dim, 3 * dim)
+        self.attns = nn.ModuleList(branches)
+        self.proj = PointwiseLinear(dim, dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.drop_path = DropPath(drop_path)
+
+    def _attend(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """Project ``(B, N, C)``, attend in the branches, project again."""
+        if isinstance(self.attns[0], FocusedLinearAttentionCSwin):
+            # One branch, in float32 as focused attention is everywhere.
+            with no_autocast(x):
+                qkv = linear_in_float32(self.qkv, x).chunk(3, dim=-1)
+                out = self.attns[0](*qkv, hw_shape)
+                return linear_in_float32(self.proj, out).to(x.dtype)
+        # Every branch has its share of the channels of Q, K and V.
+        query, key, value = (
+            part.chunk(len(self.attns), dim=-1)
+            for part in self.qkv(x).chunk(3, dim=-1)
+        )
+        outs = [
+            attn(query[i], key[i], value[i], hw_shape)
+            for i, attn in enumerate(self.attns)
+        ]
+        return self.proj(torch.cat(outs, dim=-1))
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
+        """``(B, N, C)``, row-major over the map, to the same shape."""
+        x = x + self.drop_path(self._attend(self.norm1(x), hw_shape))
+        return x + self.drop_path(self.mlp(self.norm2(x), hw_shape))
+
+
+class ConvEmbed(nn.ModuleDict):
+    """The stem: overlapping patches of an image padded to whole strides.
+
+    Its parts have their published names, the places in a sequence.
+
+    Args:
+        in_channels: Channels of the image.
+        dim: Channels of the tokens.
+    """
+
+    def __init__(self, in_channels: int, dim: int) -> None:
+        conv = nn.Conv2d(in_channels, dim, 7, stride=4, padding=2)
+        super().__init__({'0': conv, '2': nn.LayerNorm(dim)})
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """``(B, in_channels, H, W)`` to ``(B, N, dim)`` and its map's size."""
+        maps = self['0'](pad_to_multiple(x, 4))
+        return self['2'](maps.flatten(2).transpose(1, 2)), maps.shape[2:]
+
+
+class Merge(nn.Module):
+    """Overlapping convolution to half the map, and a norm.
+
+    Args:
+        dim: Channels of the tokens.
+        out_dim: Channels of the merged tokens.
+    """
+
+    def __init__(self, dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, out_dim, 3, stride=2, padding=1)
+        self.norm = nn.LayerNorm(out_dim)
+
+    def forward(
+        self, x: Tensor, hw_shape: tuple[int, int]
+    ) -> tuple[Tensor, tuple[int, int]]:
+        """``(B, N, C)`` to ``(B, N / 4, out_dim)`` and the map's new size."""
+        maps = self.conv(to_maps(x, hw_shape))
+        return self.norm(maps.flatten(2).transpose(1, 2)), maps.shape[2:]
 
 
 @MODELS.register_module()
-class FLattenCSwin(PyramidBackbone):
+class FLattenCSwin(FLattenBackbone):
     """CSwin with focused linear attention, at strides 4, 8, 16 and 32.
 
     Any image of at least 1 x 1 goes in; the map of stride s has
@@ -44,30 +134,12 @@ class FLattenCSwin(PyramidBackbone):
         attn_type: Attention of every stage: ``L`` focused linear, ``S``
             cross-shaped softmax, ``M`` mixed, as in ``'LLMS3'``, whose third
             stage has three focused blocks first.
-        img_size: Height and width of the images that the position tables are
-            trained on; the published models have 224 and 384.
         split_sizes: Width of the softmax stripes of every stage; None for
             the published (1, 2, 12, 12) at ``img_size=384``, and
             (1, 2, 7, 7) otherwise. Where a stripe covers the training grid,
             and always in the last stage, softmax is over the whole map.
-        window_size: Side of the tiles of focused attention in the first
-            stage, halved from stage to stage; None attends over whole maps.
-        focusing_factor: p of the focused function.
-        kernel_size: Side of the kernel of DWC, odd.
         mlp_ratio: Hidden width of an MLP over its width.
-        in_channels: Channels of the image.
-        out_indices: Stages, 0 to 3, whose maps are returned. Stages behind
-            the last of them are not built.
         norm_outputs: Whether each map goes through a LayerNorm of its own.
-        drop_path_rate: Stochastic depth of the last block; rises linearly
-            from 0 at the first.
-        frozen_stages: -1 trains all, 0 freezes the stem, i the stem and the
-            first i stages, with the merging in front of each.
-        with_cp: Whether blocks are recomputed in the backward pass, to save
-            memory; of some stages alone if these are listed, as in
-            ``(0, 1)``, whose maps are the largest.
-        init_cfg: Initialisation, such as ``dict(type='Pretrained',
-            checkpoint='flatten_cswin_t.pth')``.
 
     Raises:
         ValueError: If an argument is out of its range, or a checkpoint of
@@ -106,58 +178,34 @@ class FLattenCSwin(PyramidBackbone):
         self,
         arch: str | dict = 't',
         attn_type: str = 'LLSS',
-        img_size: int = 224,
+        *,
         split_sizes: Sequence[int] | None = None,
-        window_size: int | None = None,
-        focusing_factor: float = 3,
-        kernel_size: int = 5,
         mlp_ratio: float = 4.0,
-        in_channels: int = 3,
-        out_indices: Sequence[int] = (0, 1, 2, 3),
         norm_outputs: bool = True,
-        drop_path_rate: float = 0.0,
-        frozen_stages: int = -1,
-        with_cp: bool | Sequence[int] = False,
-        init_cfg: dict | list[dict] | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            arch,
-            in_channels,
-            out_indices,
-            drop_path_rate,
-            frozen_stages,
-            with_cp,
-            INIT_CFG if init_cfg is None else init_cfg,
-        )
+        super().__init__(arch, attn_type, **common)
         dims, num_heads = self.arch['dims'], self.arch['num_heads']
-        kinds = block_kinds(attn_type, self.arch['depths'], mixed=True)
-        grids = training_grids(img_size)
-        tiles = focused_windows(window_size, img_size)
         if split_sizes is None:
-            split_sizes = (1, 2, 12, 12) if img_size == 384 else (1, 2, 7, 7)
-        self.norm_outputs = norm_outputs
-        self.stage1_conv_embed = ConvEmbed(in_channels, dims[0])
+            width = 12 if self.grid_sizes[0] == (96, 96) else 7
+            split_sizes = (1, 2, width, width)
+        self.stage1_conv_embed = ConvEmbed(self.in_channels, dims[0])
         for i in range(self.num_built):
             if i > 0:
                 self.add_module(f'merge{i}', Merge(dims[i - 1], dims[i]))
-            stripes = softmax_stripes(split_sizes, grids[i][0], i, kinds[i])
+            grid, kinds = self.grid_sizes[i][0], self.kinds[i]
+            stripes = softmax_stripes(split_sizes, grid, i, kinds)
             blocks = nn.ModuleList()
-            for kind, rate in zip(kinds[i], self._drop_paths(i), strict=True):
+            for kind, rate in zip(kinds, self._drop_paths(i), strict=True):
+                branches: list[nn.Module]
                 if kind == FOCUSED:
                     branches = [
-                        FocusedBranch(
-                            dims[i],
-                            num_heads[i],
-                            tiles[i] or grids[i],
-                            focusing_factor,
-                            kernel_size,
-                            tiles[i],
-                        )
+                        self.build_focused(FocusedLinearAttentionCSwin, i)
                     ]
                 else:
                     check_branches(dims[i], num_heads[i], len(stripes))
                     branches = [
-                        StripeBranch(
+                        StripeAttention(
                             dims[i] // len(stripes),
                             num_heads[i] // len(stripes),
                             stripe,
@@ -167,8 +215,7 @@ class FLattenCSwin(PyramidBackbone):
                 blocks.append(CSwinBlock(dims[i], branches, mlp_ratio, rate))
             self.add_module(f'stage{i + 1}', blocks)
         if norm_outputs:
-            for i in self.out_indices:
-                self.add_module(f'norm{i}', nn.LayerNorm(dims[i]))
+            self.add_output_norms()
         absent = range(self.num_built, 4)
         register_official_loading(
             self,
@@ -176,8 +223,6 @@ class FLattenCSwin(PyramidBackbone):
             + [f'merge{i}.' for i in absent],
             output_norms=True,
         )
-        # Before DDP and the optimizer ask which parameters are trained.
-        self.train()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Compute the maps of the stages in ``out_indices``.
@@ -201,19 +246,18 @@ class FLattenCSwin(PyramidBackbone):
             for block in self.get_submodule(f'stage{i + 1}'):
                 x = self._run(i, block, x, hw_shape)
             if i in self.out_indices:
-                out = x
-                if self.norm_outputs:
-                    out = self.get_submodule(f'norm{i}')(x)
-                outs.append(to_maps(out, hw_shape))
+                outs.append(self.to_output(x, i, hw_shape))
         return tuple(outs)
 
-    def _parts(self, stage: int) -> list[nn.Module]:
-        if stage < 0:
+    def modules_of(self, unit: int) -> list[nn.Module]:
+        """See :class:`Backbone`."""
+        if unit < 0:
             return [self.stage1_conv_embed]
-        names = [f'merge{stage}'] * (stage > 0) + [f'stage{stage + 1}']
+        names = [f'merge{unit}'] * (unit > 0) + [f'stage{unit + 1}']
         return [self.get_submodule(name) for name in names]
 
-    def _locate(self, name: str) -> tuple[int, int] | None:
+    def stage_and_block(self, name: str) -> tuple[int, int] | None:
+        """See :class:`Backbone`."""
         if name.startswith('stage1_conv_embed.'):
             return 0, -1
         if match := re.match(r'stage(\d)\.(\d+)\.', name):

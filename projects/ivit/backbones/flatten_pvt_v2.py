@@ -43,21 +43,24 @@ class FLattenPVTv2(FLattenPVT):
     patch_kernels = (7, 3, 3, 3)
     conv_mlp = True
 
-    def _add_own(self, stage: int) -> None:
+    def add_position_or_norm(self, stage: int) -> None:
+        """Add the norm of a stage, and initialise its convolutions."""
         norm = nn.LayerNorm(self.arch['dims'][stage], eps=1e-6)
         self.add_module(f'norm{stage + 1}', norm)
-        # Here, as mmengine's Kaiming init knows nothing of groups.
+        # mmengine's Kaiming initialisation does not take groups into account.
         for name in ('patch_embed', 'block'):
             for module in self.get_submodule(f'{name}{stage + 1}').modules():
                 if isinstance(module, nn.Conv2d):
                     init_conv(module)
 
-    def _enter(
+    def before_blocks(
         self, x: Tensor, stage: int, hw_shape: tuple[int, int]
     ) -> Tensor:
+        """Tokens ``(B, N, C)`` as they are: positions come from MLPs."""
         return x
 
-    def _leave(self, x: Tensor, stage: int) -> Tensor:
+    def after_blocks(self, x: Tensor, stage: int) -> Tensor:
+        """Tokens ``(B, N, C)`` through the norm of the stage."""
         return self.get_submodule(f'norm{stage + 1}')(x)
 
 

@@ -8,16 +8,101 @@ paper's, what is ours, and what was measured to choose it.
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from mmcv.cnn import ConvModule
+from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..attention import InteractiveAttention, PointwiseLinear, to_maps
 from ..checkpoints import register_strict_loading
 from .base import PyramidBackbone
-from .ivit_blocks import AttentionBlock, ConvBlock, conv_bn
+
+
+def conv_bn(
+    in_channels: int,
+    out_channels: int,
+    norm_cfg: dict,
+    stride: int = 1,
+    act: bool = True,
+) -> ConvModule:
+    """3 x 3 convolution, batch norm and, if ``act``, GELU."""
+    return ConvModule(
+        in_channels,
+        out_channels,
+        kernel_size=3,
+        stride=stride,
+        padding=1,
+        norm_cfg=norm_cfg,
+        act_cfg=dict(type='GELU') if act else None,
+    )
+
+
+class ConvBlock(nn.Module):
+    """Residual block of two dense 3 x 3 convolutions.
+
+    Args:
+        dim: Channels C.
+        drop_path: Probability of dropping the block for a sample.
+        norm_cfg: Norm after each convolution.
+    """
+
+    def __init__(self, dim: int, drop_path: float, norm_cfg: dict) -> None:
+        super().__init__()
+        self.conv1 = conv_bn(dim, dim, norm_cfg)
+        self.conv2 = conv_bn(dim, dim, norm_cfg, act=False)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` to the same shape."""
+        return x + self.drop_path(self.conv2(self.conv1(x)))
+
+
+class AttentionBlock(nn.Module):
+    """Position convolution, iMHSA and MLP, each with a residual.
+
+    Args:
+        dim: Channels C.
+        num_heads: Number of heads.
+        drop_path: Probability of dropping a branch for a sample.
+        mlp_ratio: Hidden width of the MLP over C.
+        **attention: Options of :class:`~ivit.attention.InteractiveAttention`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        drop_path: float,
+        mlp_ratio: float,
+        **attention: Any,
+    ) -> None:
+        super().__init__()
+        self.pos = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = InteractiveAttention(dim, num_heads, **attention)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        hidden = int(dim * mlp_ratio)
+        self.mlp = nn.Sequential(
+            PointwiseLinear(dim, hidden),
+            nn.GELU(),
+            PointwiseLinear(hidden, dim),
+        )
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` to the same shape."""
+        hw_shape = x.shape[2:]
+        x = x + self.pos(x)
+        # Channels last: tokens and map are two views of one memory.
+        x = x.flatten(2).transpose(1, 2)
+        x = x + self.drop_path(self.attn(self.norm1(x), hw_shape))
+        x = x + self.drop_path(self.mlp(self.norm2(x)))
+        return to_maps(x, hw_shape)
 
 
 @MODELS.register_module()
@@ -37,22 +122,10 @@ class IViT(PyramidBackbone):
         interaction: Where heads interact: ``'pre'`` the softmax, ``'post'``
             it, ``'both'``, or None.
         mlp_ratio: Hidden width of an attention block's MLP over its width.
-        in_channels: Channels of the image.
-        out_indices: Stages, 0 to 3, whose maps are returned. Stages behind
-            the last of them are not built.
-        drop_path_rate: Stochastic depth of the last block; rises linearly
-            from 0 at the first.
-        frozen_stages: -1 trains all, 0 freezes the stem, i the stem and the
-            first i stages.
         norm_eval: Whether batch norms stay in evaluation mode. For
             fine-tuning with small batches; needs pre-trained weights.
-        with_cp: Whether blocks are recomputed in the backward pass, to save
-            memory; of some stages alone if these are listed, as in
-            ``(0, 1)``, whose maps are the largest.
         norm_cfg: Norm of the convolutions; ``SyncBN`` to share statistics
             between processes.
-        init_cfg: Initialisation, such as ``dict(type='Pretrained',
-            checkpoint=..., prefix='backbone.')``.
 
     Raises:
         ValueError: If an argument is out of its range, or a checkpoint of
@@ -64,7 +137,12 @@ class IViT(PyramidBackbone):
         [(1, 48, 25, 15), (1, 96, 13, 8), (1, 224, 7, 4), (1, 384, 4, 2)]
     """
 
-    least_width = 2  # the stem begins with half of it
+    min_width = 2  # the stem begins with half of it
+    default_init_cfg = (
+        dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
+        dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
+        dict(type='Kaiming', layer='Conv2d'),
+    )
     arch_settings = {
         'n': dict(
             dims=(24, 48, 96, 128),
@@ -91,35 +169,17 @@ class IViT(PyramidBackbone):
     def __init__(
         self,
         arch: str | dict = 's',
+        *,
         blocks: Sequence[str] = ('conv', 'conv', 'attention', 'attention'),
         landmarks: tuple[int, int] = (7, 7),
         decomposed: bool = True,
         interaction: str | None = 'both',
         mlp_ratio: float = 4.0,
-        in_channels: int = 3,
-        out_indices: Sequence[int] = (0, 1, 2, 3),
-        drop_path_rate: float = 0.0,
-        frozen_stages: int = -1,
         norm_eval: bool = False,
-        with_cp: bool | Sequence[int] = False,
         norm_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        **common: Any,
     ) -> None:
-        if init_cfg is None:
-            init_cfg = [
-                dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
-                dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
-                dict(type='Kaiming', layer='Conv2d'),
-            ]
-        super().__init__(
-            arch,
-            in_channels,
-            out_indices,
-            drop_path_rate,
-            frozen_stages,
-            with_cp,
-            init_cfg,
-        )
+        super().__init__(arch, **common)
         dims, num_heads = self.arch['dims'], self.arch['num_heads']
         if len(blocks) != 4 or set(blocks) - {'conv', 'attention'}:
             raise ValueError(
@@ -132,7 +192,7 @@ class IViT(PyramidBackbone):
         norm_cfg = dict(type='BN') if norm_cfg is None else norm_cfg
 
         self.stem = nn.Sequential(
-            conv_bn(in_channels, dims[0] // 2, norm_cfg, stride=2),
+            conv_bn(self.in_channels, dims[0] // 2, norm_cfg, stride=2),
             conv_bn(dims[0] // 2, dims[0], norm_cfg, stride=2),
         )
         self.stages = nn.ModuleList()
@@ -149,9 +209,9 @@ class IViT(PyramidBackbone):
                         num_heads[i],
                         rate,
                         mlp_ratio,
-                        landmarks,
-                        decomposed,
-                        interaction,
+                        landmarks=landmarks,
+                        decomposed=decomposed,
+                        interaction=interaction,
                     )
                 )
             self.stages.append(stage)
@@ -167,8 +227,6 @@ class IViT(PyramidBackbone):
                 rf'norm\d\.|stages\.[{self.num_built}-9]\.|head\.'
             ),
         )
-        # Before DDP and the optimizer ask which parameters are trained.
-        self.train()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Compute the maps of the stages in ``out_indices``.
@@ -209,8 +267,9 @@ class IViT(PyramidBackbone):
                 level=logging.WARNING,
             )
 
-    def _parts(self, stage: int) -> list[nn.Module]:
-        return [self.stem if stage < 0 else self.stages[stage]]
+    def modules_of(self, unit: int) -> list[nn.Module]:
+        """See :class:`Backbone`."""
+        return [self.stem if unit < 0 else self.stages[unit]]
 
     def train(self, mode: bool = True) -> 'IViT':
         """Set the mode; frozen stages and norms stay in evaluation mode."""
@@ -221,7 +280,8 @@ class IViT(PyramidBackbone):
                     module.eval()
         return self
 
-    def _locate(self, name: str) -> tuple[int, int] | None:
+    def stage_and_block(self, name: str) -> tuple[int, int] | None:
+        """See :class:`Backbone`."""
         if name.startswith('stem.'):
             return 0, -1
         if not name.startswith('stages.'):

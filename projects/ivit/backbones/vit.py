@@ -8,7 +8,7 @@ interactive and focused attention work on maps. A classifier averages the map.
 Names of parameters are those of DeiT.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -23,8 +23,9 @@ from ..attention import (
 )
 from ..checkpoints import register_strict_loading
 from ..checkpoints.tables import fit_tables
-from .base import Backbone
-from .flatten_layers import INIT_CFG, Block, PatchEmbed
+from .base import Backbone, parse_arch
+from .flatten import INIT_CFG
+from .layers import Block, PatchEmbed
 
 PATCH = 16
 # The options that a config may give to each.
@@ -93,18 +94,9 @@ class PlainViT(Backbone):
         img_size: Height and width of the images that the position tables are
             trained on, a multiple of 16.
         mlp_ratio: Hidden width of an MLP over its width.
-        in_channels: Channels of the image.
-        out_indices: Blocks, counted from 0, whose maps are returned; None
-            for the last alone. Blocks behind the last of them are not built.
-            The final norm is applied to the last map, the others are raw.
-        drop_path_rate: Stochastic depth of the last block; rises linearly
-            from 0 at the first.
-        frozen_stages: -1 trains all, 0 freezes patch embedding and position
-            table, i these and the first i blocks.
-        with_cp: Whether blocks are recomputed in the backward pass, to save
-            memory; some alone if these are listed, as in ``(0, 1)``.
-        init_cfg: Initialisation, such as ``dict(type='Pretrained',
-            checkpoint=..., prefix='backbone.')`` for a classifier's file.
+
+    Of the blocks in ``out_indices`` the last goes through the final norm, the
+    others are raw.
 
     Raises:
         ValueError: If an argument is out of its range, or a checkpoint of
@@ -123,32 +115,20 @@ class PlainViT(Backbone):
         'b': dict(dim=768, depth=12, num_heads=12),
     }
     default_attention = 'softmax'
+    default_init_cfg = INIT_CFG
 
     def __init__(
         self,
         arch: str | dict = 't',
         attention: str | dict | None = None,
+        *,
         img_size: int = 224,
         mlp_ratio: float = 4.0,
-        in_channels: int = 3,
-        out_indices: Sequence[int] | None = None,
-        drop_path_rate: float = 0.0,
-        frozen_stages: int = -1,
-        with_cp: bool | Sequence[int] = False,
-        init_cfg: dict | list[dict] | None = None,
+        **common: Any,
     ) -> None:
-        settings = self._parse_arch(arch)
+        settings = parse_arch(arch, self.arch_settings)
         dim, depth = settings['dim'], settings['depth']
-        super().__init__(
-            (depth,),
-            'blocks',
-            in_channels,
-            (depth - 1,) if out_indices is None else out_indices,
-            drop_path_rate,
-            frozen_stages,
-            with_cp,
-            INIT_CFG if init_cfg is None else init_cfg,
-        )
+        super().__init__((depth,), 'blocks', **common)
         self.arch = settings
         if not isinstance(img_size, int) or img_size < 1 or img_size % PATCH:
             raise ValueError(
@@ -159,7 +139,7 @@ class PlainViT(Backbone):
         if attention is None:
             attention = self.default_attention
         self.grid_size = (img_size // PATCH,) * 2
-        self.patch_embed = PatchEmbed(in_channels, dim, PATCH, PATCH)
+        self.patch_embed = PatchEmbed(self.in_channels, dim, PATCH, PATCH)
         self.patch_embed.norm = nn.Identity()  # ViT has none here
         cells = self.grid_size[0] * self.grid_size[1]
         self.pos_embed = nn.Parameter(torch.empty(1, cells, dim))
@@ -185,29 +165,6 @@ class PlainViT(Backbone):
             may_be_missing=r'(?!)',  # nothing
             may_be_left_over=rf'head\.|blocks\.({absent})\.',
         )
-        # Before DDP and the optimizer ask which parameters are trained.
-        self.train()
-
-    @classmethod
-    def _parse_arch(cls, arch: str | dict) -> dict[str, int]:
-        if isinstance(arch, str):
-            if arch not in cls.arch_settings:
-                raise ValueError(
-                    f'arch={arch!r} is unknown; choose one of '
-                    f'{sorted(cls.arch_settings)}, or pass a dict.'
-                )
-            return cls.arch_settings[arch]
-        keys = set(cls.arch_settings['t'])
-        if not (
-            isinstance(arch, dict)
-            and set(arch) == keys
-            and all(isinstance(n, int) and n >= 1 for n in arch.values())
-        ):
-            raise ValueError(
-                f'arch={arch!r} must be a name or a dict with exactly the '
-                f'keys {sorted(keys)}, positive integers.'
-            )
-        return dict(arch)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Compute the maps of the blocks in ``out_indices``.
@@ -238,12 +195,14 @@ class PlainViT(Backbone):
         self._resized.clear()
         return super().train(mode)
 
-    def _parts(self, stage: int) -> list[nn.Module | nn.Parameter]:
-        if stage < 0:
+    def modules_of(self, unit: int) -> list[nn.Module | nn.Parameter]:
+        """See :class:`Backbone`."""
+        if unit < 0:
             return [self.patch_embed, self.pos_embed]
-        return [self.blocks[stage]]
+        return [self.blocks[unit]]
 
-    def _locate(self, name: str) -> tuple[int, int] | None:
+    def stage_and_block(self, name: str) -> tuple[int, int] | None:
+        """See :class:`Backbone`."""
         if name.startswith('blocks.'):
             return 0, int(name.split('.')[1])
         if name.startswith(('patch_embed.', 'pos_embed')):

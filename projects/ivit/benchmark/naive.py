@@ -69,10 +69,10 @@ class NaiveAttention(nn.Module):
 
     def __init__(self, attn: FocusedLinearAttention) -> None:
         super().__init__()
-        if attn.window_size is not None:
+        if attn.tile_size is not None:
             raise ValueError(
-                f'window_size={attn.window_size}: the naive '
-                'version attends over whole maps; set window_size=None.'
+                f'tile_size={attn.tile_size}: the naive '
+                'version attends over whole maps; set tile_size=None.'
             )
         for name, module in attn.named_children():
             self.add_module(name, module)

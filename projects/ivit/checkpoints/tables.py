@@ -61,7 +61,7 @@ def _side(name: str, length: int) -> tuple[int, int]:
         raise ValueError(
             f'{name} has {length} entries, which lie on no square grid, so it '
             'cannot be resized between the checkpoint and this backbone. '
-            'Build the backbone with the img_size and the window_size of the '
+            'Build the backbone with the img_size and the tile_size of the '
             'checkpoint. Nothing was loaded.'
         )
     return side, side
