@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from ivit.attention import InteractiveAttention, PointwiseLinear, blocks
+from ivit.attention import InteractiveAttention, PointwiseLinear, chunks
 
 # The paper's Fig. 2: (a) MHSA, (b) decomposition only, (c) interaction only,
 # (d) iMHSA; and the interactions on one side of the softmax.
@@ -244,10 +244,10 @@ def test_undecomposed_memory_is_not_linear():
 @pytest.mark.parametrize('block', [1, 3000, 1 << 17])
 @pytest.mark.parametrize('hw_shape', [(5, 9), (20, 13)])
 @pytest.mark.parametrize(('decomposed', 'interaction'), GRID)
-def test_in_blocks_without_gradients(
+def test_in_chunks_without_gradients(
     decomposed, interaction, hw_shape, block, monkeypatch
 ):
-    monkeypatch.setattr(blocks, 'BLOCK', block)
+    monkeypatch.setattr(chunks, 'CHUNK_ELEMENTS', block)
     attn = build(decomposed=decomposed, interaction=interaction).double()
     x = torch.randn(3, hw_shape[0] * hw_shape[1], 24).double()
     with torch.no_grad():

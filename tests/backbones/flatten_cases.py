@@ -9,14 +9,14 @@ from ivit import backbones
 SIZES = dict(dims=(8, 16, 24, 32), depths=(1, 2, 2, 1), num_heads=(2, 2, 2, 4))
 PVT_SIZES = dict(SIZES, mlp_ratios=(2, 2, 2, 2))
 TINY = {
-    'FLattenSwin': dict(arch=SIZES, img_size=96, softmax_window=3),
+    'FLattenSwin': dict(arch=SIZES, img_size=96, window_size=3),
     'FLattenPVT': dict(arch=PVT_SIZES, img_size=96),
     'FLattenPVTv2': dict(arch=PVT_SIZES, img_size=96),
     'FLattenCSwin': dict(arch=SIZES, img_size=96, split_sizes=(3, 3, 3, 3)),
 }
 # As in the configs for the embedded data, 128 pixels.
 NANO = {
-    'FLattenSwin': dict(arch='n', img_size=128, softmax_window=8),
+    'FLattenSwin': dict(arch='n', img_size=128, window_size=8),
     'FLattenPVT': dict(arch='n', img_size=128),
     'FLattenPVTv2': dict(arch='n', img_size=128),
     'FLattenCSwin': dict(arch='n', img_size=128, split_sizes=(1, 2, 8, 8)),

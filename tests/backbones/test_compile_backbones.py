@@ -12,7 +12,7 @@ from ivit import backbones
 SHALLOW = dict(SIZES, depths=(1, 1, 2, 1))
 PVT_SHALLOW = dict(PVT_SIZES, depths=(1, 1, 1, 1))
 PLAIN = dict(arch=dict(dim=16, depth=1, num_heads=2), img_size=96)
-SWIN = dict(arch=SHALLOW, img_size=96, softmax_window=3)
+SWIN = dict(arch=SHALLOW, img_size=96, window_size=3)
 CSWIN = dict(arch=SHALLOW, img_size=96, split_sizes=(3, 3, 3, 3))
 PVT = dict(arch=PVT_SHALLOW, img_size=96)
 IVIT = dict(arch=SHALLOW, landmarks=(3, 3))

@@ -62,9 +62,9 @@ BAD = [
     (dict(img_size=0), 'img_size=0 '),
     (dict(img_size=96.0), 'img_size=96.0 '),
     (dict(img_size=(96, 96)), r'img_size=\(96, 96\) '),
-    (dict(window_size=7), 'window_size=7 '),
-    (dict(window_size=0), 'window_size=0 '),
-    (dict(window_size=16), 'img_size=96 leaves a window .*window_size=16'),
+    (dict(tile_size=7), 'tile_size=7 '),
+    (dict(tile_size=0), 'tile_size=0 '),
+    (dict(tile_size=16), 'img_size=96 leaves a tile .*tile_size=16'),
     (dict(in_channels=0), 'in_channels=0'),
     (dict(out_indices=()), r'out_indices=\(\)'),
     (dict(out_indices=(0, 4)), r'out_indices=\(0, 4\)'),
@@ -93,9 +93,9 @@ BAD_OF_WINDOWED = [
     (dict(mlp_ratio=0), '8 channels would have 0 hidden .*mlp_ratio must'),
 ]
 BAD_OF_SWIN = [
-    (dict(softmax_window=0), 'softmax_window=0'),
-    (dict(softmax_window=3.0), 'softmax_window=3.0'),
-    (dict(softmax_window=5), 'img_size=96 .*softmax_window=5'),
+    (dict(window_size=0), 'window_size=0'),
+    (dict(window_size=3.0), 'window_size=3.0'),
+    (dict(window_size=5), 'img_size=96 .*window_size=5'),
 ]
 BAD_OF_CSWIN = [
     (dict(split_sizes=7), 'split_sizes=7'),

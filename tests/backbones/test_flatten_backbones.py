@@ -108,14 +108,14 @@ def test_nano_is_about_a_million(family):
 
 
 @pytest.mark.parametrize('family', FAMILIES)
-@pytest.mark.parametrize('window_size', [None, 8])
-def test_focused_stages_are_linear_in_pixels(family, window_size):
+@pytest.mark.parametrize('tile_size', [None, 8])
+def test_focused_stages_are_linear_in_pixels(family, tile_size):
     model = on_meta(
         family,
         arch='n',
         attn_type='LLLL',
         img_size=128,
-        window_size=window_size,
+        tile_size=tile_size,
     )
     small, large = (macs(model, size) for size in ((256, 384), (512, 768)))
     assert large == 4 * small
@@ -190,18 +190,18 @@ def without_context(model):
 
 
 @pytest.mark.parametrize(
-    ('family', 'attn_type', 'window_size', 'out_indices', 'size'),
+    ('family', 'attn_type', 'tile_size', 'out_indices', 'size'),
     [
-        (*case, window_size, *rest)
+        (*case, tile_size, *rest)
         for case in TYPES
-        for window_size in (None, 8)
+        for tile_size in (None, 8)
         for rest in (((0,), (20, 44)), ((0, 1, 2, 3), (32, 160)))
         # Padding in the first convolution of a cell of 8 x 8 tokens.
         if not (case[0] in PYRAMIDS and case[1][0] == 'S' and rest[0] == (0,))
     ],
 )
 def test_equal_tokens_stay_equal(
-    family, attn_type, window_size, out_indices, size
+    family, attn_type, tile_size, out_indices, size
 ):
     """Any average of equal values is that value, but not with padding in it.
 
@@ -212,7 +212,7 @@ def test_equal_tokens_stay_equal(
         tiny(
             family,
             attn_type=attn_type,
-            window_size=window_size,
+            tile_size=tile_size,
             focusing_factor=1,
             out_indices=out_indices,
         )
@@ -323,11 +323,11 @@ def test_moved_image_moves_the_maps(family, attn_type):
 
 
 @pytest.mark.parametrize('family', FAMILIES)
-@pytest.mark.parametrize('window_size', [None, 8])
-def test_tiles_bound_what_a_cell_sees(family, window_size):
+@pytest.mark.parametrize('tile_size', [None, 8])
+def test_tiles_bound_what_a_cell_sees(family, tile_size):
     """And without tiles, every cell of a focused stage sees everything."""
     model = tiny(
-        family, attn_type='LLLL', out_indices=(0,), window_size=window_size
+        family, attn_type='LLLL', out_indices=(0,), tile_size=tile_size
     )
     x = images(40, 108)
     changed = x.clone()
@@ -335,7 +335,7 @@ def test_tiles_bound_what_a_cell_sees(family, window_size):
     with torch.no_grad():
         (out,), (other,) = model(x), model(changed)
     sees = out.ne(other).any(1)
-    if window_size:
+    if tile_size:
         assert sees[:, :8, 24:].all()  # its tile, but for convolutions
         assert not sees[..., :22].any()
     else:

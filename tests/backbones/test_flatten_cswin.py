@@ -7,14 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ivit.attention import FocusedLinearAttentionCSwin, StripeAttention
 from ivit.backbones import FLattenCSwin
-from ivit.backbones.flatten_cswin_blocks import (
-    ConvEmbed,
-    CSwinBlock,
-    FocusedBranch,
-    Merge,
-    StripeBranch,
-)
+from ivit.backbones.flatten_cswin import ConvEmbed, CSwinBlock, Merge
 
 
 def official_layout(depths, width, head_dim, img_size):
@@ -83,7 +78,7 @@ def test_names_and_shapes_are_the_authors(
 
 def stripes_of(block):
     """Stripe and heads of each softmax branch of a block."""
-    assert all(isinstance(b, StripeBranch) for b in block.attns)
+    assert all(isinstance(b, StripeAttention) for b in block.attns)
     return [(b.stripe, b.num_heads) for b in block.attns]
 
 
@@ -91,7 +86,7 @@ def stripes_of(block):
 def test_published_stripes(img_size, split):
     """Standing first, lying second; over the whole map in the last stage."""
     with torch.device('meta'):
-        model = FLattenCSwin('t', 'SSSS', img_size)
+        model = FLattenCSwin('t', 'SSSS', img_size=img_size)
     for i, width in enumerate((1, 2, split)):
         heads = 1 << i
         want = [((None, width), heads), ((width, None), heads)]
@@ -112,9 +107,9 @@ def test_mixed_stage():
         stage = FLattenCSwin('t', 'LLMS3').stage3
     for block in stage[:3]:
         (branch,) = block.attns
-        assert isinstance(branch, FocusedBranch)
+        assert isinstance(branch, FocusedLinearAttentionCSwin)
         assert (branch.dim, branch.num_heads) == (256, 8)
-        assert (branch.grid_size, branch.window_size) == ((14, 14), None)
+        assert (branch.grid_size, branch.tile_size) == ((14, 14), None)
     for block in stage[3:]:
         assert stripes_of(block) == [((None, 7), 4), ((7, None), 4)]
 
@@ -152,7 +147,7 @@ def test_softmax_block_stripe_by_stripe(size):
     torch.manual_seed(0)
     split, heads, dim = 3, 4, 8
     stripes = [(None, split), (split, None)]
-    branches = [StripeBranch(dim // 2, heads // 2, s) for s in stripes]
+    branches = [StripeAttention(dim // 2, heads // 2, s) for s in stripes]
     block = CSwinBlock(dim, branches, 4.0, 0.0).double()
     height, width = size
     x = torch.randn(2, height * width, dim).double()
@@ -180,17 +175,17 @@ def test_softmax_block_stripe_by_stripe(size):
 
 def test_whole_map_softmax_with_position():
     torch.manual_seed(0)
-    branch = StripeBranch(6, 3, (None, None)).double()
+    branch = StripeAttention(6, 3, (None, None)).double()
     qkv = torch.randn(3, 2, 5, 4, 6).double()
     want = softmax_stripe(*qkv, 3, branch.get_v)
-    out = branch(tuple(qkv.flatten(2, 3)), (5, 4))
+    out = branch(*qkv.flatten(2, 3), (5, 4))
     torch.testing.assert_close(out, want.flatten(1, 2))
 
 
 def focused_branch(heads, dim, grid, **kwargs):
     """A branch of random weights, in float64."""
     torch.manual_seed(0)
-    branch = FocusedBranch(dim, heads, grid, **kwargs).double()
+    branch = FocusedLinearAttentionCSwin(dim, heads, grid, **kwargs).double()
     for parameter in (branch.scale, branch.positional_encoding):
         torch.nn.init.normal_(parameter)
     return branch
@@ -235,13 +230,13 @@ def test_focused_block_token_by_token():
 
 
 def test_tiles_of_a_focused_block_do_not_see_each_other():
-    tiled = focused_branch(2, 8, (4, 4), window_size=(4, 4))
+    tiled = focused_branch(2, 8, (4, 4), tile_size=(4, 4))
     whole = focused_branch(2, 8, (4, 4))
     maps = torch.randn(3, 2, 8, 12, 8).double()
-    got = tiled(tuple(maps.flatten(2, 3)), (8, 12)).view(2, 8, 12, 8)
+    got = tiled(*maps.flatten(2, 3), (8, 12)).view(2, 8, 12, 8)
     for r, c in itertools.product((0, 4), (0, 4, 8)):
         tile = maps[:, :, r : r + 4, c : c + 4].flatten(2, 3)
-        want = whole(tuple(tile), (4, 4))
+        want = whole(*tile, (4, 4))
         torch.testing.assert_close(
             got[:, r : r + 4, c : c + 4].flatten(1, 2), want
         )
@@ -335,8 +330,8 @@ def test_initial_weights():
         (dict(split_sizes=(1, 2, 7)), r'split_sizes=\(1, 2, 7\)'),
         (dict(split_sizes=(1, 2, 0, 7)), r'split_sizes=\(1, 2, 0, 7\)'),
         (dict(split_sizes=7), 'split_sizes=7'),
-        (dict(window_size=12), 'window_size=12'),
-        (dict(window_size=40), 'img_size=224 leaves a window uncovered'),
+        (dict(tile_size=12), 'tile_size=12'),
+        (dict(tile_size=40), 'img_size=224 leaves a tile uncovered'),
         (dict(focusing_factor=0.5), 'focusing_factor=0.5'),
         (dict(kernel_size=4), 'kernel_size=4'),
     ],

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from ivit.attention import FocusedLinearAttentionPVT
+from ivit.attention import (
+    FocusedLinearAttentionPVT,
+    SpatialReductionAttention,
+)
 from ivit.backbones import FLattenPVT, FLattenPVTv2
-from ivit.backbones.flatten_pvt import SpatialReductionAttention
 
 FAMILIES = [FLattenPVT, FLattenPVTv2]
 TINY = dict(

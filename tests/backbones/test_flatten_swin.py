@@ -6,9 +6,9 @@ import itertools
 import pytest
 import torch
 
-from ivit.attention import FocusedLinearAttention
+from ivit.attention import FocusedLinearAttention, WindowAttention
 from ivit.backbones import FLattenSwin
-from ivit.backbones.flatten_swin import PatchMerging, WindowAttention
+from ivit.backbones.flatten_swin import PatchMerging
 
 
 def official_layout(depths, heads, width, img_size):
@@ -84,7 +84,7 @@ def test_windows_and_shifts(img_size, window):
         for j, block in enumerate(stage.blocks):
             if i < 2:
                 assert isinstance(block.attn, FocusedLinearAttention)
-                assert block.attn.window_size is None
+                assert block.attn.tile_size is None
                 continue
             shift = window // 2 if i == 2 and j % 2 else 0
             assert block.attn.window == (window, window)
@@ -101,7 +101,7 @@ def test_mixed_stage():
 
 def test_initial_weights():
     torch.manual_seed(0)
-    model = FLattenSwin('n', img_size=128, softmax_window=8)
+    model = FLattenSwin('n', img_size=128, window_size=8)
     model.init_weights()
     focused, softmax = (model.layers[i].blocks[0].attn for i in (0, 2))
     assert not focused.scale.any()

@@ -347,7 +347,10 @@ def test_what_does_not_fit_is_an_error():
     [
         (dict(arch='xl'), "arch='xl'.*'n'"),
         (dict(arch=dict(dim=8, depth=2)), 'keys .*depth.*dim.*num_heads'),
-        (dict(arch=dict(TINY, depth=0)), 'positive integers'),
+        (
+            dict(arch=dict(TINY, depth=0)),
+            r"arch\['depth'\]=0 must be an integer",
+        ),
         (dict(arch=dict(TINY, num_heads=5)), 'num_heads=5.*dim=12'),
         (dict(attention='linear'), "attention='linear'.*'focused'"),
         (dict(attention=3), 'attention=3 must be'),

@@ -50,7 +50,7 @@ def test_same_outputs_and_gradients(name):
     ('model', 'message'),
     [
         (lambda: FLattenCSwin('n'), 'no focused attention'),
-        (lambda: FLattenSwin('n', window_size=8), 'window_size='),
+        (lambda: FLattenSwin('n', tile_size=8), 'tile_size='),
     ],
 )
 def test_without_a_counterpart(model, message):

@@ -11,7 +11,7 @@ from ivit import backbones
 SIZES = dict(dims=(8, 16, 24, 32), depths=(1, 2, 2, 1), num_heads=(2, 2, 2, 4))
 PVT_SIZES = dict(SIZES, mlp_ratios=(2, 2, 2, 2))
 FAMILIES = {
-    'FLattenSwin': dict(arch=SIZES, img_size=96, softmax_window=3),
+    'FLattenSwin': dict(arch=SIZES, img_size=96, window_size=3),
     'FLattenPVT': dict(arch=PVT_SIZES, img_size=96),
     'FLattenPVTv2': dict(arch=PVT_SIZES, img_size=96),
     'FLattenCSwin': dict(arch=SIZES, img_size=96, split_sizes=(3, 3, 3, 3)),

@@ -13,7 +13,7 @@ CASES = [
     ('IViT', dict(arch=SIZES), 'an iViT of depths 1, 2, 2, 1'),
     (
         'FLattenSwin',
-        dict(arch=SIZES, img_size=96, softmax_window=3),
+        dict(arch=SIZES, img_size=96, window_size=3),
         'a FLatten-Swin of depths 1, 2, 2, 1',
     ),
     (

@@ -204,7 +204,7 @@ def test_tables_are_resized(family, by_authors, log):
         source = build(family)
         source.load_state_dict(content)
         content = source.state_dict()
-    sizes = dict(softmax_window=4) if family == 'FLattenSwin' else {}
+    sizes = dict(window_size=4) if family == 'FLattenSwin' else {}
     if family == 'FLattenCSwin':
         sizes = dict(split_sizes=(4, 4, 4, 4))
     backbone = build(family, img_size=128, **sizes).double()

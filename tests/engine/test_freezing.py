@@ -16,7 +16,7 @@ SIZES = dict(dims=(8, 16, 24, 32), depths=(1, 1, 1, 1), num_heads=(2, 2, 2, 4))
 MLPS = dict(SIZES, mlp_ratios=(2, 2, 2, 2))
 BACKBONES = {
     'IViT': dict(arch=SIZES),
-    'FLattenSwin': dict(arch=SIZES, img_size=96, softmax_window=3),
+    'FLattenSwin': dict(arch=SIZES, img_size=96, window_size=3),
     'FLattenPVT': dict(arch=MLPS, img_size=96),
     'FLattenPVTv2': dict(arch=MLPS, img_size=96),
     'FLattenCSwin': dict(arch=SIZES, img_size=96, split_sizes=(3, 3, 3, 3)),

@@ -20,7 +20,7 @@ LR, DECAY = 0.1, 0.05
 NAME = 'NoDecayOptimWrapperConstructor'
 BACKBONES = {
     'IViT': {},
-    'FLattenSwin': dict(img_size=128, softmax_window=8),
+    'FLattenSwin': dict(img_size=128, window_size=8),
     'FLattenPVT': dict(img_size=128),
     'FLattenPVTv2': dict(img_size=128),
     'FLattenCSwin': dict(img_size=128, split_sizes=(1, 2, 8, 8)),

@@ -18,7 +18,7 @@ from ivit.attention import (
     FocusedLinearAttentionPVT,
     focused_linear_attention,
 )
-from ivit.attention.precision import wide_linear
+from ivit.attention.precision import linear_in_float32
 
 CLASSES = [FocusedLinearAttention, FocusedLinearAttentionPVT]
 POWERS = [2, 3, 4, 8, 32]
@@ -85,16 +85,16 @@ def test_numerics(mode, size, p, dead):
     assert {k: v for k, v in found.items() if not v < 1e-2} == {}
 
 
-@pytest.mark.parametrize('window_size', [None, (4, 4)])
+@pytest.mark.parametrize('tile_size', [None, (4, 4)])
 @pytest.mark.parametrize('cls', CLASSES)
-def test_autocast_changes_no_bit(cls, window_size):
-    attn = build(cls, grid=window_size or (7, 7), window_size=window_size)
+def test_autocast_changes_no_bit(cls, tile_size):
+    attn = build(cls, grid=tile_size or (7, 7), tile_size=tile_size)
     x = torch.randn(2, 49, 24)
     expected = attn(x, (7, 7))
     for dtype in (torch.float16, torch.bfloat16):
         with torch.autocast('cpu', dtype):
             assert torch.equal(attn(x, (7, 7)), expected)
-            assert wide_linear(attn.proj, x).dtype == torch.float32
+            assert linear_in_float32(attn.proj, x).dtype == torch.float32
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,6 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Triton kernels of focused attention: interpreted on CPU, real on CUDA."""
 
-import importlib.util
-import sys
-
 import pytest
 import torch
 from focused_reference import error, reference_attention
@@ -11,65 +8,22 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.flop_counter import FlopCounterMode
 
 triton = pytest.importorskip('triton')
-tl = triton.language
 
 from ivit.attention import (  # noqa: E402
     focused,
-    focused_launch,
     focused_linear_attention,
+    use_implementation,
 )
-from ivit.attention.focused_triton import (  # noqa: E402
-    fused_focused_attention,
-    supported,
-)
+from ivit.attention.focused.triton import operator, supports  # noqa: E402
 
-NAMES = ('query', 'key', 'position', 'value', 'scale')
+NAMES = ('query', 'key', 'value', 'scale', 'position')
 on_cuda = pytest.mark.skipif(
     not torch.cuda.is_available(), reason='the kernels as compiled need CUDA'
 )
 
 
-def cut(x):
-    """What a tensor core reads of a float32 number for TF32."""
-    return (x.to(tl.int32, bitcast=True) & -0x2000).to(
-        tl.float32, bitcast=True
-    )
-
-
-def product(a, b, PRECISION):  # noqa: N803
-    """The kernels' product, where the interpreter knows no TF32."""
-    if PRECISION == 'tf32':
-        a, b = cut(a), cut(b)
-    return tl.dot(a, b)
-
-
-@pytest.fixture
-def interpreted():
-    """The kernels in Triton's interpreter, as copies of their modules.
-
-    Triton decides it where a kernel is decorated, and what it brings itself
-    is decorated already, so that is decorated anew for as long.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('TRITON_INTERPRET', '1')
-        for name in ('sum', 'max'):
-            patch.setattr(tl, name, triton.jit(getattr(tl, name).fn))
-        replaced = {x: triton.jit(x) for x in (cut, product)}
-        patch.setitem(globals(), 'cut', replaced[cut])
-        for short in ('kernels', 'grad_kernels'):
-            name = getattr(focused_launch, short).__name__
-            spec = importlib.util.find_spec(name)
-            copy = importlib.util.module_from_spec(spec)
-            patch.setitem(sys.modules, name, copy)
-            spec.loader.exec_module(copy)
-            assert hasattr(copy, 'product')
-            copy.product = replaced[product]
-            patch.setattr(focused_launch, short, copy)
-        yield
-
-
 def make(batch, queries, keys, dim, table, dtype, device='cpu'):
-    """Q, K, the position, V and the scale, in the order of NAMES."""
+    """Q, K, V, the scale and the position, in the order of NAMES."""
     torch.manual_seed(0)
     # Views of one tensor, as after one product for all three.
     tokens = torch.randn(batch, max(queries, keys), 3 * dim, device=device)
@@ -78,21 +32,28 @@ def make(batch, queries, keys, dim, table, dtype, device='cpu'):
     query, key, value = tokens.to(dtype).chunk(3, -1)
     position = torch.randn(1, keys, dim, device=device) / 2 if table else None
     scale = torch.rand(1, 1, dim, device=device) + 0.5
-    inputs = query[:, :queries], key[:, :keys], position, value[:, :keys]
-    return *inputs, scale
+    tokens = query[:, :queries], key[:, :keys], value[:, :keys]
+    return *tokens, scale, position
+
+
+def kernels(query, key, value, scale, position, heads, p):
+    """The operation in kernels, with heads and p behind the tensors."""
+    return operator.attention(
+        query, key, value, scale, heads, p, position, None
+    )
 
 
 def in_double(inputs):
     return [x if x is None else x.detach().double() for x in inputs]
 
 
-def reference(query, key, position, value, scale, heads, p):
+def reference(query, key, value, scale, position, heads, p):
     if position is not None:
         key = key + position
     return reference_attention(query, key, value, scale, heads, p)
 
 
-def errors(inputs, heads, p, attend=fused_focused_attention):
+def errors(inputs, heads, p, attend=kernels):
     """Of the output and of all gradients, by name."""
     wide = in_double(inputs)
     leaves = [x if x is None else x.detach() for x in inputs]
@@ -101,7 +62,7 @@ def errors(inputs, heads, p, attend=fused_focused_attention):
             x.requires_grad_()
     expected = reference(*wide, heads, p)
     out = attend(*leaves, heads, p)
-    assert out.dtype == leaves[3].dtype
+    assert out.dtype == leaves[2].dtype
     grad = torch.randn_like(out)
     expected.backward(grad.double())
     out.backward(grad)
@@ -131,39 +92,41 @@ def too_large(found, limit):
         ((2, 65, 65, 192), 6, 3, True, torch.float16),
     ],
 )
-def test_values_and_gradients(interpreted, sizes, heads, p, table, dtype):
+def test_values_and_gradients(
+    interpreted_triton, sizes, heads, p, table, dtype
+):
     inputs = make(*sizes, table, dtype)
     found = errors(inputs, heads, p)
     assert too_large(found, 1e-4 if dtype == torch.float32 else 1e-2) == {}
 
 
-def test_values_about_a_mean(interpreted):
+def test_values_about_a_mean(interpreted_triton):
     """Gradients of Q and K are small differences there."""
     inputs = list(make(1, 140, 140, 32, True, torch.bfloat16))
-    inputs[3] = (1 + inputs[3].float() / 4).bfloat16()
+    inputs[2] = (1 + inputs[2].float() / 4).bfloat16()
     assert too_large(errors(inputs, 1, 3), 1e-2) == {}
 
 
 def check_numbers_of_any_size(device):
     """What overflows on the way, and tokens that have nothing positive."""
     sizes = 1, 40, 40, 32, False, torch.float16, device
-    query, key, _, value, _ = make(*sizes)
+    query, key, value, *_ = make(*sizes)
     query, key = query * 3000, -key.abs()
     query[0, 5] = 6e4
     scale = torch.full((1, 1, 32), 2e-9, device=device)
-    inputs = query, key, None, value, scale
+    inputs = query, key, value, scale, None
     with torch.no_grad():
-        out = fused_focused_attention(*inputs, 2, 4)
+        out = kernels(*inputs, 2, 4)
     assert error(out, reference(*in_double(inputs), 2, 4)) < 1e-2
     value[0, 7, 3] = query[0, 2, 20] = torch.nan
     with torch.no_grad():
-        out = fused_focused_attention(query, key, None, value, scale, 2, 4)
+        out = kernels(query, key, value, scale, None, 2, 4)
     lost = out.isnan()
     assert lost[0, :, 3].all() and lost[0, 2].all()
     assert lost.sum() == 40 + 31
 
 
-def test_numbers_of_any_size(interpreted):
+def test_numbers_of_any_size(interpreted_triton):
     check_numbers_of_any_size('cpu')
 
 
@@ -173,11 +136,11 @@ def test_numbers_of_any_size_on_cuda():
 
 
 @pytest.mark.parametrize('table', [True, False])
-def test_second_order(interpreted, table):
+def test_second_order(interpreted_triton, table):
     inputs = make(1, 6, 7, 32, table, torch.float32)
     results = []
     for attend, given in (
-        (fused_focused_attention, inputs),
+        (kernels, inputs),
         (reference, in_double(inputs)),
     ):
         given = [x if x is None else x.detach() for x in given]
@@ -192,10 +155,10 @@ def test_second_order(interpreted, table):
         assert error(x, y) < 1e-4
 
 
-def test_compiled_once_for_all_sizes(interpreted):
+def test_compiled_once_for_all_sizes(interpreted_triton):
     graphs = CompileCounterWithBackend('aot_eager')
     attend = torch.compile(
-        fused_focused_attention, backend=graphs, fullgraph=True, dynamic=True
+        kernels, backend=graphs, fullgraph=True, dynamic=True
     )
     for tokens in (9, 37, 70):
         inputs = make(2, tokens, tokens, 32, True, torch.float32)
@@ -203,28 +166,30 @@ def test_compiled_once_for_all_sizes(interpreted):
     assert graphs.frame_count == 1
 
 
-def test_operators_are_what_they_say(interpreted):
+def test_operators_are_what_they_say(interpreted_triton):
     inputs = make(1, 5, 9, 32, True, torch.float32)
     for x in inputs:
         x.requires_grad_()
     checks = 'test_schema', 'test_autograd_registration', 'test_faketensor'
     operators = torch.ops.ivit
+    *tensors, position = inputs
+    arguments = (*tensors, 2, 3.0, position)
     torch.library.opcheck(
-        operators.focused_attention, (*inputs, 2, 3.0), test_utils=checks
+        operators.focused_attention, arguments, test_utils=checks
     )
-    out, *kept = operators.focused_attention(*inputs, 2, 3.0)
+    out, *kept = operators.focused_attention(*arguments)
     torch.library.opcheck(
         operators.focused_attention_backward,
-        (torch.ones_like(out), *inputs, 2, 3.0, *kept),
+        (torch.ones_like(out), *arguments, *kept),
         test_utils=checks,
     )
 
 
-def test_cost_is_the_formula(interpreted):
+def test_cost_is_the_formula(interpreted_triton):
     inputs = [x.detach() for x in make(2, 5, 9, 32, True, torch.float32)]
     inputs[0].requires_grad_()
     with FlopCounterMode(display=False) as counter:
-        out = fused_focused_attention(*inputs, 2, 3)
+        out = kernels(*inputs, 2, 3)
         # K^T V of 9 tokens and Q (K^T V) of 5, each 32 channels of 16.
         flops = 2 * 2 * (9 + 5) * 32 * 16
         assert counter.get_total_flops() == flops
@@ -233,31 +198,34 @@ def test_cost_is_the_formula(interpreted):
 
 
 def test_not_supported():
-    query, key, _, value, _ = make(1, 5, 5, 32, False, torch.float32)
-    assert not supported(query, key, value, 2)  # on CPU
+    query, key, value, *_ = make(1, 5, 5, 32, False, torch.float32)
+    assert not supports(query, key, value, 2, None)  # on CPU
 
 
-@pytest.mark.usefixtures('interpreted')
-def test_the_layer_takes_the_kernels(monkeypatch):
-    """As on a GPU, where tokens do not go in blocks."""
-    query, key, position, value, scale = make(1, 9, 9, 32, True, torch.float32)
+def test_the_operation_takes_the_kernels(interpreted_triton, monkeypatch):
+    """As on a GPU, where the kernels come first."""
+    query, key, value, scale, position = make(1, 9, 9, 32, True, torch.float32)
     taken = []
-    monkeypatch.setattr(focused, 'go_in_blocks', lambda x: False)
     monkeypatch.setattr(
-        focused, 'supported', lambda *x: not taken.append(x), raising=False
+        interpreted_triton,
+        'supports',
+        lambda *x: x[-1] is None and not taken.append(x),
     )
     monkeypatch.setattr(
-        focused, 'fused_focused_attention', fused_focused_attention
+        focused,
+        'IMPLEMENTATIONS',
+        {'triton': interpreted_triton, **focused.IMPLEMENTATIONS},
     )
-    out = focused_linear_attention(
-        query, key, value, scale, 2, 3, position=position
-    )
+    out = focused_linear_attention(query, key, value, scale, 2, 3, position)
     assert len(taken) == 1
     wide = [x.double() for x in (query, key + position, value, scale)]
     assert error(out, reference_attention(*wide, 2, 3)) < 1e-4
+    with use_implementation('naive'):
+        focused_linear_attention(query, key, value, scale, 2, 3, position)
+    assert len(taken) == 1
     # A mask is for the formula.
     valid = torch.ones(1, 9, dtype=torch.bool)
-    focused_linear_attention(query, key, value, scale, 2, 3, valid)
+    focused_linear_attention(query, key, value, scale, 2, 3, valid=valid)
     assert len(taken) == 1
 
 
@@ -277,21 +245,21 @@ def test_the_layer_takes_the_kernels(monkeypatch):
 )
 def test_on_cuda(sizes, heads, p, table, dtype):
     inputs = make(*sizes, table, dtype, 'cuda')
-    assert supported(*inputs[:2], inputs[3], heads)
+    assert supports(*inputs[:3], heads, None)
     found = errors(inputs, heads, p)
     assert too_large(found, 1e-3 if dtype == torch.float32 else 1e-2) == {}
 
 
 @on_cuda
 def test_choice_of_kernels():
-    query, key, _, value, _ = make(1, 5, 5, 192, False, torch.float16, 'cuda')
-    assert supported(query, key, value, 6)
-    assert not supported(query, key, value, 1)  # heads of 192
-    assert not supported(query, key, value, 24)  # heads of 8
-    assert not supported(query.double(), key, value, 6)
-    assert not supported(query, key, value, 6, value[..., 0] > 0)
+    query, key, value, *_ = make(1, 5, 5, 192, False, torch.float16, 'cuda')
+    assert supports(query, key, value, 6, None)
+    assert not supports(query, key, value, 1, None)  # heads of 192
+    assert not supports(query, key, value, 24, None)  # heads of 8
+    assert not supports(query.double(), key, value, 6, None)
+    assert not supports(query, key, value, 6, value[..., 0] > 0)
     wide = torch.zeros(1, 5, 2048, device='cuda')
-    assert not supported(wide, wide, wide, 64)
+    assert not supports(wide, wide, wide, 64, None)
 
 
 @on_cuda
@@ -300,7 +268,7 @@ def test_the_same_bits_every_time():
     runs = []
     for _ in range(2):
         leaves = [x.detach().requires_grad_() for x in inputs]
-        out = fused_focused_attention(*leaves, 3, 3)
+        out = kernels(*leaves, 3, 3)
         out.sum().backward()
         runs.append([out, *(x.grad for x in leaves)])
     assert all(map(torch.equal, *runs))

@@ -86,7 +86,7 @@ def test_keys_that_do_not_count():
     for part in (key, value):
         part[~valid] = garbage.repeat(3)
     query, key, value = (x.requires_grad_() for x in (query, key, value))
-    out = focused_linear_attention(query, key, value, scale, 2, 3, valid)
+    out = focused_linear_attention(query, key, value, scale, 2, 3, valid=valid)
     out.sum().backward()
     for x in (query, key, value, scale):
         assert x.grad.isfinite().all()
@@ -202,10 +202,10 @@ def test_names_and_shapes_are_the_authors():
         assert not attn.scale.any() and not attn.positional_encoding.any()
 
 
-@pytest.mark.parametrize('window_size', [None, (4, 4)])
-def test_a_map_gives_in_a_batch_what_it_gives_alone(window_size):
+@pytest.mark.parametrize('tile_size', [None, (4, 4)])
+def test_a_map_gives_in_a_batch_what_it_gives_alone(tile_size):
     """To rounding: BLAS may sum batches of other sizes in another order."""
-    attn = build(grid=window_size or (7, 7), window_size=window_size).double()
+    attn = build(grid=tile_size or (7, 7), tile_size=tile_size).double()
     x = torch.randn(5, 13 * 9, 24).double()
     x[1] *= 1000
     x[2] = -x[2].abs()
@@ -220,7 +220,7 @@ def test_a_map_gives_in_a_batch_what_it_gives_alone(window_size):
 def test_tiles(cls, hw_shape):
     """Each tile, cut at the border of the map, is a map of its own."""
     height, width = hw_shape
-    attn = build(cls, grid=(4, 3), window_size=(4, 3)).double()
+    attn = build(cls, grid=(4, 3), tile_size=(4, 3)).double()
     x = torch.randn(2, height * width, 24).double()
     weights = in_double(attn)
     table = weights['positional_encoding'].reshape(4, 3, 24)
@@ -242,7 +242,7 @@ def test_tiles(cls, hw_shape):
 
 def test_tiles_resize_their_table():
     """A tile of another size than the table's grid is a map of its size."""
-    tiled = build(grid=(7, 7), window_size=(4, 6)).double()
+    tiled = build(grid=(7, 7), tile_size=(4, 6)).double()
     whole = build(grid=(7, 7)).double()
     x = torch.randn(2, 24, 24).double()
     assert error(tiled(x, (4, 6)), whole(x, (4, 6))) < 1e-12
@@ -292,10 +292,8 @@ def test_training_memory_is_linear_in_tokens(side):
 
 def test_on_meta_tensors():
     with torch.device('meta'):
-        for window_size in (None, (4, 4)):
-            attn = FocusedLinearAttention(
-                24, 3, (7, 7), window_size=window_size
-            )
+        for tile_size in (None, (4, 4)):
+            attn = FocusedLinearAttention(24, 3, (7, 7), tile_size=tile_size)
             assert attn(torch.randn(2, 45, 24), (5, 9)).shape == (2, 45, 24)
 
 
@@ -315,10 +313,10 @@ def test_on_meta_tensors():
         (dict(kernel_size=5.0), 'kernel_size=5.0'),
         (dict(grid_size=(0, 7)), r'grid_size=\(0, 7\) must be'),
         (dict(grid_size=7), 'grid_size=7'),
-        (dict(window_size=(7,)), r'window_size=\(7,\)'),
-        (dict(window_size=7), 'window_size=7'),
-        (dict(window_size=0), 'window_size=0'),
-        (dict(window_size=(7, 0)), r'window_size=\(7, 0\)'),
+        (dict(tile_size=(7,)), r'tile_size=\(7,\)'),
+        (dict(tile_size=7), 'tile_size=7'),
+        (dict(tile_size=0), 'tile_size=0'),
+        (dict(tile_size=(7, 0)), r'tile_size=\(7, 0\)'),
     ],
 )
 def test_bad_arguments(cls, kwargs, message):

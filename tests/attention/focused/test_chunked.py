@@ -1,17 +1,15 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Block by block or by the formula, focused attention is the same."""
+"""Chunk by chunk or by the formula, focused attention is the same."""
 
 import pytest
 import torch
 from focused_reference import error, reference_attention
 
 from ivit.attention import (
-    blocks,
-    focused,
-    focused_blocks,
+    chunks,
     focused_linear_attention,
 )
-from ivit.attention.focused_eager import attend_eagerly
+from ivit.attention.focused import chunked, naive
 
 # Batch, queries, keys, channels, heads, p.
 CASES = [
@@ -24,9 +22,9 @@ CASES = [
 
 
 @pytest.fixture(params=[8, 40, 1 << 17])
-def block(request, monkeypatch):
+def chunk(request, monkeypatch):
     """A token at a time, parts of images, everything at once."""
-    monkeypatch.setattr(blocks, 'BLOCK', request.param)
+    monkeypatch.setattr(chunks, 'CHUNK_ELEMENTS', request.param)
 
 
 def make(batch, queries, keys, dim, dtype=torch.float64):
@@ -54,17 +52,17 @@ def expected_of(query, key, value, scale, position, heads, p):
 
 
 @pytest.mark.parametrize('size', [(1, 50, 8), (7, 9, 4), (3, 1, 100)])
-@pytest.mark.usefixtures('block')
-def test_blocks_cover_everything_once(size):
+@pytest.mark.usefixtures('chunk')
+def test_chunks_cover_everything_once(size):
     seen = torch.zeros(size)
-    for at in blocks.blocks(*size):
+    for at in chunks.chunks(*size):
         seen[at] += 1
-        assert seen[at].numel() <= max(blocks.BLOCK, size[2])
+        assert seen[at].numel() <= max(chunks.CHUNK_ELEMENTS, size[2])
     assert (seen == 1).all()
 
 
 @pytest.mark.parametrize('case', CASES)
-@pytest.mark.usefixtures('block')
+@pytest.mark.usefixtures('chunk')
 def test_values_and_gradients(case):
     *sizes, heads, p = case
     tensors = make(*sizes)
@@ -82,7 +80,7 @@ def test_values_and_gradients(case):
 
 @pytest.mark.parametrize('case', CASES[2:])
 def test_second_derivatives(case, monkeypatch):
-    monkeypatch.setattr(blocks, 'BLOCK', 8)
+    monkeypatch.setattr(chunks, 'CHUNK_ELEMENTS', 8)
     *sizes, heads, p = case
     tensors = make(*sizes)
 
@@ -174,41 +172,15 @@ def test_graphs_are_made_of_the_formula(monkeypatch):
     tensors = make(1, 8, 8, 6)
 
     def refuse(*args):
-        raise AssertionError('blocks in a graph')
+        raise AssertionError('chunks in a graph')
 
-    monkeypatch.setattr(focused_blocks.FocusedInBlocks, 'forward', refuse)
+    monkeypatch.setattr(chunked.ChunkedAttention, 'forward', refuse)
     compiled = torch.compile(attend, backend='eager', fullgraph=True)
     traced = torch.jit.trace(
         lambda *x: attend(*x, 2, 3), tensors, check_trace=False
     )
-    expected = attend_eagerly(*tensors[:4], 2, 3, position=tensors[4])
+    expected = naive.attention(*tensors[:4], 2, 3, tensors[4], None)
     assert error(compiled(*tensors, 2, 3), expected) < 1e-12
     assert error(traced(*tensors), expected) < 1e-12
-    with pytest.raises(AssertionError, match='blocks in a graph'):
+    with pytest.raises(AssertionError, match='chunks in a graph'):
         attend(*tensors, 2, 3)
-
-
-def test_the_switch(monkeypatch):
-    tensors = make(1, 8, 8, 6)
-    expected = expected_of(*tensors, 2, 3)
-    valid = torch.ones(1, 8, dtype=torch.bool)
-    used = []
-    monkeypatch.setattr(
-        focused_blocks,
-        'blocks',
-        lambda *size: used.append(size) or blocks.blocks(*size),
-    )
-    for choice, counts in dict(auto=2, fused=2, eager=0).items():
-        monkeypatch.setattr(focused, 'CHOICE', choice)
-        assert error(attend(*tensors, 2, 3), expected) < 1e-12
-        assert len(used) == counts
-        used.clear()
-    monkeypatch.setattr(focused, 'CHOICE', 'fused')
-    with pytest.raises(ValueError, match='IVIT_FOCUSED_ATTENTION=fused'):
-        focused_linear_attention(*tensors[:4], 2, 3, valid)
-
-
-def test_an_unknown_choice(monkeypatch):
-    monkeypatch.setenv('IVIT_FOCUSED_ATTENTION', 'triton')
-    with pytest.raises(ValueError, match="='triton' must be 'auto', 'eager'"):
-        focused._read_switch()
