@@ -65,14 +65,14 @@ class Family(NamedTuple):
 
     Attributes:
         name: What the family is called.
-        backbones: Its classes, by the name that an arch is appended to.
+        backbones: Registered names, by the name that a size is appended to.
         title: Title of the paper.
         url: Address of the paper.
         page: The page about it, in ``docs/``.
     """
 
     name: str
-    backbones: dict[str, type[nn.Module]]
+    backbones: dict[str, str]
     title: str
     url: str
     page: str
@@ -86,22 +86,18 @@ FLATTEN = (
 FAMILIES = (
     Family(
         'iViT',
-        {'iViT': backbones.IViT},
+        {'iViT': 'IViT'},
         'Interactive Multi-Head Self-Attention with Linear Complexity',
         'https://arxiv.org/abs/2402.17507',
         'ivit.md',
     ),
-    Family('FLatten-Swin', {'FLatten-Swin': backbones.FLattenSwin}, *FLATTEN),
-    Family('FLatten-PVT', {'FLatten-PVT': backbones.FLattenPVT}, *FLATTEN),
-    Family(
-        'FLatten-PVTv2', {'FLatten-PVTv2': backbones.FLattenPVTv2}, *FLATTEN
-    ),
-    Family(
-        'FLatten-CSwin', {'FLatten-CSwin': backbones.FLattenCSwin}, *FLATTEN
-    ),
+    Family('FLatten-Swin', {'FLatten-Swin': 'FLattenSwin'}, *FLATTEN),
+    Family('FLatten-PVT', {'FLatten-PVT': 'FLattenPVT'}, *FLATTEN),
+    Family('FLatten-PVTv2', {'FLatten-PVTv2': 'FLattenPVTv2'}, *FLATTEN),
+    Family('FLatten-CSwin', {'FLatten-CSwin': 'FLattenCSwin'}, *FLATTEN),
     Family(
         'Plain ViT',
-        {'ViT': backbones.PlainViT, 'FLatten-DeiT': backbones.FLattenDeiT},
+        {'ViT': 'PlainViT', 'FLatten-DeiT': 'FLattenDeiT'},
         'Training data-efficient image transformers & distillation through '
         'attention',
         'https://arxiv.org/abs/2012.12877',
@@ -150,17 +146,18 @@ def rows(family: Family, configs: Mapping[str, Config]) -> list[Row]:
     return [
         Row(
             f'{name}-{arch.upper()}',
-            *_cost(cls, arch),
-            tuple(uses[cls.__name__, arch]),
+            *_cost(kind, arch),
+            tuple(uses[kind, arch]),
         )
-        for name, cls in family.backbones.items()
-        for arch in cls.arch_settings
+        for name, kind in family.backbones.items()
+        for arch in getattr(backbones, kind).arch_settings
     ]
 
 
 @functools.cache
-def _cost(backbone: type[nn.Module], arch: str) -> tuple[int, int]:
+def _cost(kind: str, arch: str) -> tuple[int, int]:
     """Parameters and multiply-adds at 224 x 224, with a classifier's."""
+    backbone = getattr(backbones, kind)
     # Other maps would get norms, which classifiers do not have.
     last = dict(out_indices=(3,))
     options = last if issubclass(backbone, PyramidBackbone) else {}
@@ -289,9 +286,9 @@ def as_metafile(configs: Mapping[str, Config]) -> str:
 def _models(configs: Mapping[str, Config]) -> Iterator[dict[str, Any]]:
     """An entry of the metafile for each config."""
     collections = {
-        cls.__name__: family.name
+        kind: family.name
         for family in FAMILIES
-        for cls in family.backbones.values()
+        for kind in family.backbones.values()
     }
     top1 = {model.config: float(model.top1) for model in released.MODELS}
     for name, cfg in configs.items():
