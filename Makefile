@@ -31,11 +31,13 @@ demo: export MALLOC_MMAP_THRESHOLD_ = 8589934592
 demo: $(STAMP)
 	@$(BIN)/python tools/demo.py --since $(START)
 
+# A process a core: threads of several would wait for one another.
+check test: export OMP_NUM_THREADS = 1
 check: lint types
-	@$(BIN)/python -m pytest -m 'not slow'
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow'
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(STAMP)
 	@$(BIN)/python -m ruff check .

@@ -74,6 +74,7 @@ def test_python_without_venv(make, tmp_path):
     assert 'has no venv module' in done.stderr
 
 
+TESTS = 'pytest -n auto --dist loadfile'
 FAKE_VENV = """\
 case "$1 $2" in
 '-c import sys'*) echo 3.11;;
@@ -100,7 +101,7 @@ def test_set_up_once_again_after_failure_and_on_change(make, tmp_path):
     def steps(*args):
         log.write_text('')
         done = make('test', *(args or [stub]))
-        return done, log.read_text().split()
+        return done, log.read_text().splitlines()
 
     stub = python(tmp_path, FAKE_VENV)
     (tmp_path / 'registry-down').touch()
@@ -112,9 +113,9 @@ def test_set_up_once_again_after_failure_and_on_change(make, tmp_path):
     assert said == ['venv', 'pip']
 
     (tmp_path / 'registry-down').unlink()
-    everything = ['venv', 'pip', 'pytest']
+    everything = ['venv', 'pip', TESTS]
     assert steps()[1] == everything  # what was left off is done again
-    assert steps()[1] == ['pytest']
+    assert steps()[1] == [TESTS]
     with (tmp_path / 'constraints.txt').open('a') as file:
         file.write('# changed\n')
     assert steps()[1] == everything
@@ -125,7 +126,7 @@ def test_set_up_once_again_after_failure_and_on_change(make, tmp_path):
         other.parent.mkdir(exist_ok=True)
         shutil.copy(tmp_path / 'python-stub', other)
         assert steps(f'PYTHON={other}')[1] == everything
-        assert steps(f'PYTHON={other}')[1] == ['pytest']
+        assert steps(f'PYTHON={other}')[1] == [TESTS]
 
 
 def test_check_is_lint_types_and_the_fast_tests(make, tmp_path):
@@ -137,7 +138,7 @@ def test_check_is_lint_types_and_the_fast_tests(make, tmp_path):
         'ruff check .',
         'ruff format --check .',
         'mypy projects/ivit',
-        'pytest -m not slow',
+        f'{TESTS} -m not slow',
     ]
     for step in (None, *steps):
         log.write_text('')
