@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all of their own set-up, in .venv.
+# Every target but help does all of its own set-up, in .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ START := $(shell date +%s)
 # Named after the interpreter, so that another PYTHON= sets up anew.
 STAMP := $(VENV)/installed-by-$(subst /,_,$(PYTHON))
 
-.PHONY: help demo test lint
+.PHONY: help demo check test lint types
 .DEFAULT_GOAL := help
 
 # A .venv whose interpreter no longer runs is made again.
@@ -16,8 +16,10 @@ endif
 
 help:
 	@echo 'make demo   train, evaluate and picture a small Mask R-CNN (no download of data)'
+	@echo 'make check  lint, types and the fast tests: before every commit'
 	@echo 'make test   run all tests'
 	@echo 'make lint   check style and formatting'
+	@echo 'make types  check the types'
 	@echo
 	@echo 'Each sets up .venv on first use. PYTHON=python3.12 chooses the interpreter'
 	@echo '(3.10 to 3.12), PIP_INDEX_URL=https://... another package registry.'
@@ -29,12 +31,20 @@ demo: export MALLOC_MMAP_THRESHOLD_ = 8589934592
 demo: $(STAMP)
 	@$(BIN)/python tools/demo.py --since $(START)
 
+# A process a core: threads of several would wait for one another.
+check test: export OMP_NUM_THREADS = 1
+check: lint types
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow'
+
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(STAMP)
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
+
+types: $(STAMP)
+	@$(BIN)/python -m mypy projects/ivit
 
 # The stamp is written last, so an interrupted set-up is done again.
 $(STAMP): setup.cfg pyproject.toml constraints.txt

@@ -2,10 +2,20 @@
 """What holds for every test."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
+import mmengine
 import pytest
 from mmengine.registry import DefaultScope
 from mmengine.utils import ManagerMixin
+
+
+@pytest.fixture(autouse=True, scope='session')
+def metafiles_are_read_once() -> Iterator[None]:
+    """For every ``mmdet::`` in a config mmengine reads a hundred of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmengine.config.utils.load', cache(mmengine.load))
+        yield
 
 
 @pytest.fixture(autouse=True)

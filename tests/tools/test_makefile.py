@@ -45,8 +45,9 @@ def python(tmp_path, body):
 def test_help_is_the_default(make):
     done = make()
     assert done.returncode == 0
-    for target in ('make demo', 'make test', 'make lint', 'PYTHON='):
-        assert target in done.stdout
+    for target in ('demo', 'check', 'test', 'lint', 'types'):
+        assert f'make {target} ' in done.stdout
+    assert 'PYTHON=' in done.stdout
 
 
 def test_no_such_python(make, tmp_path):
@@ -73,6 +74,7 @@ def test_python_without_venv(make, tmp_path):
     assert 'has no venv module' in done.stderr
 
 
+TESTS = 'pytest -n auto --dist loadfile'
 FAKE_VENV = """\
 case "$1 $2" in
 '-c import sys'*) echo 3.11;;
@@ -85,7 +87,10 @@ case "$1 $2" in
     echo "pip says something" >&2
     echo pip >> log
     test ! -e registry-down;;
-'-m pytest') echo tested >> log;;
+'-m ruff' | '-m mypy' | '-m pytest')
+    shift
+    echo "$*" >> log
+    ! grep -sqx "$*" failing;;
 esac
 """
 
@@ -96,7 +101,7 @@ def test_set_up_once_again_after_failure_and_on_change(make, tmp_path):
     def steps(*args):
         log.write_text('')
         done = make('test', *(args or [stub]))
-        return done, log.read_text().split()
+        return done, log.read_text().splitlines()
 
     stub = python(tmp_path, FAKE_VENV)
     (tmp_path / 'registry-down').touch()
@@ -108,9 +113,9 @@ def test_set_up_once_again_after_failure_and_on_change(make, tmp_path):
     assert said == ['venv', 'pip']
 
     (tmp_path / 'registry-down').unlink()
-    everything = ['venv', 'pip', 'tested']
+    everything = ['venv', 'pip', TESTS]
     assert steps()[1] == everything  # what was left off is done again
-    assert steps()[1] == ['tested']
+    assert steps()[1] == [TESTS]
     with (tmp_path / 'constraints.txt').open('a') as file:
         file.write('# changed\n')
     assert steps()[1] == everything
@@ -121,7 +126,26 @@ def test_set_up_once_again_after_failure_and_on_change(make, tmp_path):
         other.parent.mkdir(exist_ok=True)
         shutil.copy(tmp_path / 'python-stub', other)
         assert steps(f'PYTHON={other}')[1] == everything
-        assert steps(f'PYTHON={other}')[1] == ['tested']
+        assert steps(f'PYTHON={other}')[1] == [TESTS]
+
+
+def test_check_is_lint_types_and_the_fast_tests(make, tmp_path):
+    stub = python(tmp_path, FAKE_VENV)
+    failing, log = tmp_path / 'failing', tmp_path / 'log'
+    failing.touch()
+    assert make('lint', stub).returncode == 0  # sets up
+    steps = [
+        'ruff check .',
+        'ruff format --check .',
+        'mypy projects/ivit',
+        f'{TESTS} -m not slow',
+    ]
+    for step in (None, *steps):
+        log.write_text('')
+        failing.write_text(f'{step}\n')
+        assert (make('check', stub).returncode == 0) is (step is None)
+        end = len(steps) if step is None else steps.index(step) + 1
+        assert log.read_text().splitlines() == steps[:end]
 
 
 def test_constraints_pin_what_is_declared():
