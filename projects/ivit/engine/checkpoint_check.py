@@ -2,7 +2,6 @@
 """Refuse a checkpoint that does not belong to the model."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.hooks import Hook
@@ -12,6 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoints import check_checkpoint_file, describe, unwrap
+from ..nested import iterate_dicts
 from .errors import UsageError
 
 NAMED = 5  # weights named in a message
@@ -61,8 +61,10 @@ class CheckpointCheck(Hook):
         """
         if not isinstance(runner._train_loop, BaseLoop):
             return  # not built: a test
-        for path in _pretrained(runner.cfg.to_dict().get('model')):
-            check_checkpoint_path(path)
+        for init in iterate_dicts(runner.cfg.to_dict().get('model')):
+            path = init.get('checkpoint')
+            if init.get('type') == 'Pretrained' and isinstance(path, str):
+                check_checkpoint_path(path)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Raise a ``UsageError`` naming the weights that do not fit."""
@@ -138,15 +140,3 @@ def _differences(part: nn.Module, name: str, state: dict) -> list[str]:
     if name == 'backbone':
         problems += [f'{prefix}{key} is left over' for key in unexpected]
     return problems
-
-
-def _pretrained(node: object) -> Iterator[str]:
-    """The file of every ``Pretrained`` in a nested config."""
-    if isinstance(node, dict):
-        path = node.get('checkpoint')
-        if node.get('type') == 'Pretrained' and isinstance(path, str):
-            yield path
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            yield from _pretrained(child)

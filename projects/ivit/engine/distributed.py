@@ -11,6 +11,7 @@ from mmengine.registry import MODEL_WRAPPERS
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
+from ..nested import iterate_dicts
 from .errors import UsageError
 
 SYNC_BN = ('SyncBN', 'MMSyncBN')
@@ -52,7 +53,9 @@ def prepare_cpu_launch(cfg: Config) -> None:
     if not dist.is_initialized():
         dist.init_process_group('gloo')
     cfg.sync_bn = None
-    _without_sync_bn(cfg.model)
+    for node in iterate_dicts(cfg.model):
+        if node.get('type') in SYNC_BN:
+            node['type'] = 'BN'
     cfg.model_wrapper_cfg = _cpu_wrapper(cfg)
 
 
@@ -99,14 +102,3 @@ def _cpu_wrapper(cfg: Config) -> ConfigDict:
     if issubclass(MODEL_WRAPPERS.get(wrapper.type), DistributedDataParallel):
         wrapper.device_ids = None
     return wrapper
-
-
-def _without_sync_bn(node: object) -> None:
-    """Replace synchronised batch norm in a nested config, in place."""
-    if isinstance(node, dict):
-        if node.get('type') in SYNC_BN:
-            node['type'] = 'BN'
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            _without_sync_bn(child)
