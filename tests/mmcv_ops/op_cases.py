@@ -1,8 +1,8 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Inputs for mmcv.ops and what the compiled operators made of them.
 
-The results lie in tests/data/mmcv_ops. To make them again, with an mmcv that has
-compiled operators: ``python tests/mmcv_ops/op_cases.py``.
+The results lie in tests/data/mmcv_ops. To make them again, with an mmcv that
+has compiled operators: ``python tests/mmcv_ops/op_cases.py``.
 """
 
 import json

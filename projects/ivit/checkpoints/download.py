@@ -14,7 +14,6 @@ from urllib.request import Request, urlopen
 
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import hub
 
 from .files import fault_of, load_from_local
@@ -25,7 +24,6 @@ TIMEOUT = 60  # seconds without a byte
 HASH = re.compile(r'-(?=\d*[a-f])([0-9a-f]{8,64})\.\w+$')
 
 
-@CheckpointLoader.register_scheme(('http://', 'https://'), force=True)
 def load_from_http(filename: str, map_location: Any = None) -> Any:
     """Load a checkpoint by its address, as mmengine does, but check it.
 

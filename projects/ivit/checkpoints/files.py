@@ -54,7 +54,6 @@ def fault_of(path: Path) -> str | None:
     return None
 
 
-@checkpoint.CheckpointLoader.register_scheme('', force=True)
 def load_from_local(filename: str, map_location: Any = None) -> Any:
     """Load a file as mmengine does, but say what is wrong with a broken one.
 

@@ -14,7 +14,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-__all__ = ['install', 'is_stand_in']
+__all__ = ['install', 'is_stand_in', 'uninstall']
 
 EXTENSION = 'mmcv._ext'
 
@@ -49,6 +49,21 @@ def install() -> None:
     """
     if not any(isinstance(finder, _StandIn) for finder in sys.meta_path):
         sys.meta_path.append(_StandIn())
+
+
+def uninstall() -> None:
+    """Undo :func:`install`.
+
+    ``import mmcv._ext`` then finds what mmcv itself has. Modules that were
+    imported before, such as ``mmcv.ops``, keep the operators they hold.
+    Calling it again changes nothing.
+    """
+    for finder in [f for f in sys.meta_path if isinstance(f, _StandIn)]:
+        sys.meta_path.remove(finder)
+    extension = sys.modules.get(EXTENSION)
+    if isinstance(getattr(extension, '__loader__', None), _StandIn):
+        del sys.modules[EXTENSION]
+        del sys.modules['mmcv']._ext
 
 
 def is_stand_in() -> bool:
