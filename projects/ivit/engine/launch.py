@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS, MODELS, RUNNERS
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
+from ..frameworks import FRAMEWORKS, require
 from ..nested import iterate_dicts
 from .checkpoint_check import CheckpointCheck
 from .distributed import prepare_cpu_launch
@@ -57,6 +58,8 @@ def load_config(args: argparse.Namespace) -> Config:
         UsageError: If there is no such file, it cannot be read, it uses
             ivit without importing it, or there is no place for
             ``pretrained``.
+        MissingFrameworkError: If the framework that ``default_scope`` names
+            is not installed.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not Path(args.config).is_file():
@@ -70,6 +73,9 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
     _move_pretrained(cfg)
+    scope = cfg.get('default_scope')
+    if scope in FRAMEWORKS:
+        require(scope, args.config)
     _check_custom_imports(cfg, args.config)
     return cfg
 
@@ -112,6 +118,10 @@ def _read(path: str) -> Config:
     except Exception as error:  # a config is Python: anything can be raised
         text = ' '.join(str(getattr(error, 'msg', error)).split())
         place = _find_unreadable_line(error, path)
+        # Of _base_ = 'mmdet::...', mmengine says nothing of the OneDL line.
+        for framework in FRAMEWORKS:
+            if text.startswith(f'{framework} is not installed'):
+                require(framework, place)
         raise UsageError(
             f'{place} cannot be read: {type(error).__name__}: {text}'
         ) from error
