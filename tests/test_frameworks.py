@@ -24,7 +24,8 @@ from ivit.frameworks import (
 
 SCRIPT = Path(__file__).with_name('use_frameworks.py')
 SUBSETS = [
-    subset
+    # Pairs with the slow tests: most of what can go wrong shows without them.
+    pytest.param(subset, marks=pytest.mark.slow if size == 2 else ())
     for size in range(len(FRAMEWORKS) + 1)
     for subset in itertools.combinations(FRAMEWORKS, size)
 ]

@@ -6,13 +6,14 @@ from .download import load_from_http
 from .families import describe
 from .files import check_checkpoint_file
 from .loaders import install_loaders, uninstall_loaders
-from .official import register_official_loading, unwrap
+from .official import extract_weights, register_official_loading
 from .publish import save_hashed, save_new, strip_checkpoint
 from .strict import register_strict_loading
 
 __all__ = [
     'check_checkpoint_file',
     'describe',
+    'extract_weights',
     'from_official',
     'install_loaders',
     'load_from_http',
@@ -23,5 +24,4 @@ __all__ = [
     'strip_checkpoint',
     'to_official',
     'uninstall_loaders',
-    'unwrap',
 ]

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Put loaders that check their file in the place of mmengine's."""
+"""Replace mmengine's loaders of checkpoints by those that check the file."""
 
 from collections.abc import Callable
 from typing import Any

@@ -64,7 +64,7 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not Path(args.config).is_file():
         raise UsageError(f'config not found: {Path(args.config).absolute()}')
-    cfg = _read(args.config)
+    cfg = _read_config(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
@@ -111,11 +111,11 @@ def _move_pretrained(cfg: Config) -> None:
         backbone.init_cfg = [*given, init] if given else init
 
 
-def _read(path: str) -> Config:
+def _read_config(path: str) -> Config:
     """Read a config file and import what it names in ``custom_imports``."""
     try:
         cfg = Config.fromfile(path, import_custom_modules=False)
-    except Exception as error:  # a config is Python: anything can be raised
+    except Exception as error:  # a config is Python and may raise anything
         text = ' '.join(str(getattr(error, 'msg', error)).split())
         place = _find_unreadable_line(error, path)
         # Of _base_ = 'mmdet::...', mmengine says nothing of the OneDL line.
@@ -155,12 +155,12 @@ def _find_unreadable_line(error: Exception, path: str) -> str:
 
 
 def build_runner(cfg: Config, whole_checkpoint: bool) -> Runner:
-    """Build the runner and guard it against foreign checkpoints.
+    """Build the runner, with a check of the checkpoints it loads.
 
     Args:
         cfg: The complete config.
         whole_checkpoint: Whether all weights of a checkpoint have to fit, or
-            the backbone's alone.
+            only those of the backbone. See :class:`CheckpointCheck`.
 
     Raises:
         UsageError: If the launcher did not start this process.
@@ -173,10 +173,11 @@ def build_runner(cfg: Config, whole_checkpoint: bool) -> Runner:
 
 
 def _check_custom_imports(cfg: Config, path: str) -> None:
-    """Refuse a config that works here alone.
+    """Refuse a config that uses ivit but does not import it.
 
-    The tools import ivit; mim, mmdet's own tools and the Inferencers find
-    its classes only by the config's ``custom_imports``.
+    It would work here, since the tools import ivit, but not with mim, mmdet's
+    own tools and the Inferencers. These find ivit's classes only by the
+    config's ``custom_imports``.
     """
     imports = (cfg.get('custom_imports') or {}).get('imports') or []
     if 'ivit' in ([imports] if isinstance(imports, str) else imports):

@@ -8,7 +8,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
-from .no_decay import exempt
+from .no_decay import exempt_from_decay
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -75,11 +75,12 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 'so its layers are not known; use one of ivit or mmpretrain, '
                 'or leave out constructor.'
             )
+        get_layer_depth = module.backbone.get_layer_depth
         decay_rate = self.paramwise_cfg['layer_decay_rate']
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:
                 continue
-            layer, layers = backbone.get_layer_depth(name, prefix='backbone.')
+            layer, layers = get_layer_depth(name, prefix='backbone.')
             lr_scale = decay_rate ** (layers - 1 - layer)
             settings = self._find_custom_settings(name)
             decay_mult = settings.pop('decay_mult', 1.0)
@@ -94,7 +95,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                     'layer_id': layer,
                 }
             )
-        summary = f'{_summarize_rates(params)}\n{exempt(module, params)}'
+        without_decay = exempt_from_decay(module, params)
+        summary = f'{_summarize_rates(params)}\n{without_decay}'
         print_log(summary, logger='current')
 
     def _find_custom_settings(self, name: str) -> dict:
@@ -108,7 +110,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
 
 def _summarize_rates(groups: list[dict]) -> str:
-    """A line for each layer."""
+    """The rate of every layer, a line for each."""
     layers = defaultdict(list)
     for group in groups:
         layers[group['layer_id']].append(group)
