@@ -15,14 +15,10 @@ from types import ModuleType
 from typing import NamedTuple
 
 from . import mmcv_ops
+from .frameworks import FRAMEWORKS, pip_command
 
 NEEDED = ('torch', 'torchvision', 'numpy', 'mmengine', 'mmcv')
-TASKS = {
-    'mmdet': 'detection and instance segmentation',
-    'mmseg': 'semantic segmentation',
-    'mmpretrain': 'classification',
-}
-OPENMMLAB = ('mmengine', 'mmcv', *TASKS)
+OPENMMLAB = ('mmengine', 'mmcv', *FRAMEWORKS)
 INSTALL = 'in the ivit repository, run: pip install -e ".[onedl]"'
 COMPILE = (
     'pip install --no-build-isolation --no-cache-dir --force-reinstall '
@@ -69,20 +65,25 @@ def main() -> int:
 def import_all() -> tuple[dict[str, ModuleType], list[Problem]]:
     """Import what ivit stands on, as far as it can be imported."""
     modules, problems = {}, []
-    for name in (*NEEDED, *TASKS):
+    for name in (*NEEDED, *FRAMEWORKS):
+        remedy = INSTALL
         try:
             modules[name] = importlib.import_module(name)
         except Exception as error:  # some assert versions, some lack libraries
             if isinstance(error, ModuleNotFoundError) and error.name == name:
                 text = f'{name} is not installed'
-                if name in TASKS:
-                    text += f', so there is no {TASKS[name]}'
+                if name in FRAMEWORKS:
+                    text += f', so there is no {FRAMEWORKS[name].task}'
+                    remedy = pip_command(name)
             else:
                 text = f'import {name} fails: {reason(error)}'
-            problems.append(Problem(text, INSTALL, name in NEEDED))
-    if not modules.keys() & TASKS.keys():
-        text = 'none of mmdet, mmseg and mmpretrain can be imported'
-        problems.append(Problem(text, INSTALL))
+            problems.append(Problem(text, remedy, name in NEEDED))
+    if not modules.keys() & FRAMEWORKS.keys():
+        text = (
+            'none of mmdet, mmseg and mmpretrain can be imported: the '
+            'backbones run, but there is nothing to train them in'
+        )
+        problems.append(Problem(text, INSTALL, fatal=False))
     return modules, problems
 
 

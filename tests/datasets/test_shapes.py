@@ -229,13 +229,13 @@ def test_leftovers_of_a_killed_run_do_no_harm(root, tmp_path):
 def _race(folder, barrier, results):
     """What a process of a distributed run does; reports how often it built."""
     builds = []
-    write = shapes._write
+    write = shapes._write_files
 
     def count(*args):
         builds.append(1)
         write(*args)
 
-    shapes._write = count
+    shapes._write_files = count
     barrier.wait()
     ensure_shapes(folder, **TINY)
     results.put(len(builds))
@@ -273,7 +273,7 @@ def test_processes_that_start_at_once(root, tmp_path, monkeypatch, locks):
 def test_the_loser_of_the_rename_takes_the_winners_folder(
     root, tmp_path, monkeypatch
 ):
-    write = shapes._write
+    write = shapes._write_files
 
     def overtaken(build, settings):
         write(build, settings)
@@ -281,7 +281,7 @@ def test_the_loser_of_the_rename_takes_the_winners_folder(
         (tmp_path / 'other').rename(tmp_path / 'shapes')
 
     (tmp_path / 'other').mkdir()
-    monkeypatch.setattr(shapes, '_write', overtaken)
+    monkeypatch.setattr(shapes, '_write_files', overtaken)
     made = ensure_shapes(tmp_path / 'shapes', **TINY)
     assert digest(made) == digest(root)
     assert {p.name for p in tmp_path.iterdir()} == {'shapes', '.shapes.lock'}

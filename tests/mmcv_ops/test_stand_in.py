@@ -62,6 +62,28 @@ def test_installed_once_and_last(monkeypatch):
     assert sys.meta_path[-1].find_spec('mmcv.other') is None
 
 
+def test_uninstall(fresh):
+    fresh.setattr(sys, 'meta_path', list(sys.meta_path))
+    ivit.mmcv_ops.uninstall()
+    without = importlib.util.find_spec('mmcv._ext')  # None, or compiled
+    ivit.mmcv_ops.install()
+    extension = importlib.import_module('mmcv._ext')
+    assert mmcv._ext is extension
+    for _ in range(2):
+        ivit.mmcv_ops.uninstall()
+        assert not ivit.mmcv_ops.is_stand_in()
+        assert not any(type(f).__name__ == '_StandIn' for f in sys.meta_path)
+        if without is None:
+            assert not hasattr(mmcv, '_ext')
+            with pytest.raises(ModuleNotFoundError, match='mmcv._ext'):
+                importlib.import_module('mmcv._ext')
+        else:
+            assert importlib.import_module('mmcv._ext') is extension
+    ivit.mmcv_ops.install()
+    importlib.import_module('mmcv._ext')
+    assert ivit.mmcv_ops.is_stand_in() == (without is None)
+
+
 def test_missing_op_says_what_to_do(stand_in):
     assert hasattr(stand_in, 'carafe_forward')
     with pytest.raises(MissingOpError, match='carafe_forward') as error:

@@ -10,6 +10,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from .. import backbones, engine
+from ..frameworks import require
 from .naive import make_naive
 from .workload import Setting, Workload
 
@@ -78,6 +79,7 @@ def build_backbone(name: str) -> nn.Module:
 
     Raises:
         ValueError: If there is no such backbone.
+        MissingFrameworkError: If it is of a framework that is not installed.
     """
     base = name.removesuffix(WITH_CP)
     short = base.removesuffix(NAIVE)
@@ -86,6 +88,7 @@ def build_backbone(name: str) -> nn.Module:
         cfg, scope = _of_config(base)
     elif short in PEERS:
         cfg = dict(PEERS[short])
+        require(cfg['type'].partition('.')[0], f'the backbone {short!r}')
     elif short in backbone_names():
         family, _, arch = short.rpartition('_')
         cfg = dict(type=FAMILIES[family].__name__, arch=arch)

@@ -1,18 +1,21 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""What happens when weights are loaded, and files of weights to give away."""
+"""Load weights, refuse weights that do not fit, and make files to publish."""
 
 from .convert import from_official, to_official
 from .download import load_from_http
 from .families import describe
 from .files import check_checkpoint_file
-from .official import register_official_loading, unwrap
+from .loaders import install_loaders, uninstall_loaders
+from .official import extract_weights, register_official_loading
 from .publish import save_hashed, save_new, strip_checkpoint
 from .strict import register_strict_loading
 
 __all__ = [
     'check_checkpoint_file',
     'describe',
+    'extract_weights',
     'from_official',
+    'install_loaders',
     'load_from_http',
     'register_official_loading',
     'register_strict_loading',
@@ -20,5 +23,5 @@ __all__ = [
     'save_new',
     'strip_checkpoint',
     'to_official',
-    'unwrap',
+    'uninstall_loaders',
 ]

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""The FLatten authors' files in mmpretrain's names, and back, losslessly.
+"""Convert the FLatten authors' files to mmpretrain's names and back.
 
 | the authors | mmpretrain's ``ImageClassifier`` |
 | --- | --- |
@@ -7,9 +7,10 @@
 | ``head.`` | ``head.fc.`` |
 | anything else | ``backbone.`` and the same name |
 
-What has no place in a classifier of ours goes under ``'official'`` of the
-converted file, so that it is there on the way back: the buffers that are
-rebuilt for every map, and PVT's ``norm.``, which its ``forward`` leaves out.
+Nothing is lost on the way. Two things have no place in a classifier of ours:
+the buffers that our backbones rebuild for every map, and PVT's ``norm.``,
+which the authors' ``forward`` does not use. The converted file keeps them
+under ``'official'`` for the way back.
 """
 
 import re
@@ -20,44 +21,55 @@ import torch
 from torch import Tensor
 
 from .families import describe, family_of
-from .official import FINAL_NORM, HEAD, LAST_OUTPUT_NORM, STALE, unwrap
+from .official import (
+    FINAL_NORM,
+    HEAD,
+    LAST_OUTPUT_NORM,
+    STALE_BUFFERS,
+    extract_weights,
+)
 
 BACKBONE = 'backbone.'
 OUR_HEAD = 'head.fc.'
-ASIDE = 'official'
-# Those whose final norm comes in front of the head, as norm3 in ours.
-NORMED = ('Swin', 'CSwin')
-OTHERS = ('PVT', 'PVTv2')
+OFFICIAL_ONLY = 'official'
+# The authors' models of these families apply a norm in front of the head; in
+# our backbones it is norm3.
+HEAD_NORM_FAMILIES = ('Swin', 'CSwin')
+PVT_FAMILIES = ('PVT', 'PVTv2')
 
 
 def from_official(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A checkpoint of mmpretrain from the content of an authors' file.
+    """Convert the content of an authors' file to a checkpoint of mmpretrain.
 
     Args:
         content: The whole file, ``{'model': ...}``, or its tensors alone.
 
     Returns:
         ``state_dict`` with the names of an ``ImageClassifier``, ``meta`` that
-        says what it is, and ``official``, what has no place in the former.
+        says what model it is of, and ``official`` with the tensors that have
+        no place in ``state_dict``.
 
     Raises:
         ValueError: If the names are not the authors'.
     """
-    weights = unwrap(content)
+    weights = extract_weights(content)
     family = family_of(weights)
-    of_ours = family in NORMED and any(
+    of_ours = family in HEAD_NORM_FAMILIES and any(
         re.match(r'norm\d\.', name) for name in weights
     )
-    if family not in NORMED + OTHERS or of_ours:
+    if family not in HEAD_NORM_FAMILIES + PVT_FAMILIES or of_ours:
         raise ValueError(
             "The file is none of the FLatten authors': it has "
-            f'{_names(weights)}. One of a classifier of ours is converted '
-            'with --to official; one of a backbone alone is used as it is.'
+            f'{_list_first_names(weights)}. One of a classifier of ours is '
+            'converted with --to official; one of a backbone alone is used as '
+            'it is.'
         )
     state, aside = {}, {}
     for name, value in weights.items():
         is_norm = name.startswith(FINAL_NORM)
-        if re.fullmatch(STALE, name) or (is_norm and family in OTHERS):
+        if re.fullmatch(STALE_BUFFERS, name) or (
+            is_norm and family in PVT_FAMILIES
+        ):
             aside[name] = value
         elif name.startswith(HEAD):
             state[name.replace(HEAD, OUR_HEAD, 1)] = value
@@ -69,15 +81,17 @@ def from_official(content: Mapping[str, Any]) -> dict[str, Any]:
     return {
         'state_dict': state,
         'meta': {'converted_from': describe(weights)},
-        ASIDE: aside,
+        OFFICIAL_ONLY: aside,
     }
 
 
 def to_official(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A file as the authors' from a checkpoint of a FLatten classifier.
+    """Convert a checkpoint of a FLatten classifier to the authors' names.
 
-    One that never was the authors' gets PVT's unused norm as an identity,
-    since their model has it, and no buffers: their models build those.
+    A checkpoint that does not come from an authors' file has nothing under
+    ``'official'``. The result then has no buffers, which the authors' models
+    build themselves. For PVT it gets the unused norm, as an identity, because
+    their model expects it.
 
     Args:
         content: A checkpoint of an ``ImageClassifier``.
@@ -86,9 +100,9 @@ def to_official(content: Mapping[str, Any]) -> dict[str, Any]:
         The tensors under ``'model'``.
 
     Raises:
-        ValueError: If it is not of such a classifier.
+        ValueError: If the checkpoint is not of such a classifier.
     """
-    state = unwrap(content)
+    state = extract_weights(content)
     backbone = [
         name.removeprefix(BACKBONE)
         for name in state
@@ -99,14 +113,20 @@ def to_official(content: Mapping[str, Any]) -> dict[str, Any]:
         name
         for name in state
         if not name.startswith((BACKBONE, OUR_HEAD))
-        or (family in NORMED and re.match(r'backbone\.norm[0-2]?\.', name))
+        or (
+            family in HEAD_NORM_FAMILIES
+            and re.match(r'backbone\.norm[0-2]?\.', name)
+        )
     ]
-    if family not in NORMED + OTHERS or extra:
+    if family not in HEAD_NORM_FAMILIES + PVT_FAMILIES or extra:
         raise ValueError(
             'The file is not of an ImageClassifier with a FLatten backbone '
-            f'and a LinearClsHead: it has {_names(extra or state)}.'
+            f'and a LinearClsHead: it has {_list_first_names(extra or state)}.'
         )
-    if family in NORMED and f'{LAST_OUTPUT_NORM}weight' not in backbone:
+    if (
+        family in HEAD_NORM_FAMILIES
+        and f'{LAST_OUTPUT_NORM}weight' not in backbone
+    ):
         raise ValueError(
             'The classifier has no backbone.norm3, the norm that the '
             "authors' models always apply: it cannot be told in their names. "
@@ -115,18 +135,18 @@ def to_official(content: Mapping[str, Any]) -> dict[str, Any]:
     weights = {}
     for name, value in state.items():
         name = name.removeprefix(BACKBONE)
-        if family in NORMED and name.startswith(LAST_OUTPUT_NORM):
+        if family in HEAD_NORM_FAMILIES and name.startswith(LAST_OUTPUT_NORM):
             name = name.replace(LAST_OUTPUT_NORM, FINAL_NORM, 1)
         elif name.startswith(OUR_HEAD):
             name = name.replace(OUR_HEAD, HEAD, 1)
         weights[name] = value
     if family == 'PVT':
-        weights.update(_identity(weights['pos_embed4']))
-    return {'model': {**weights, **content.get(ASIDE, {})}}
+        weights.update(_make_identity_norm(weights['pos_embed4']))
+    return {'model': {**weights, **content.get(OFFICIAL_ONLY, {})}}
 
 
-def _identity(table: Tensor) -> dict[str, Tensor]:
-    """A norm that does nothing, as wide as a position table."""
+def _make_identity_norm(table: Tensor) -> dict[str, Tensor]:
+    """The weights of a norm that changes no scale, as wide as ``table``."""
     channels = table.shape[-1]
     return {
         f'{FINAL_NORM}weight': torch.ones(channels, dtype=table.dtype),
@@ -134,6 +154,6 @@ def _identity(table: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _names(weights: Mapping[str, Any] | list[str]) -> str:
-    """What to show of a file that does not belong here."""
+def _list_first_names(weights: Mapping[str, Any] | list[str]) -> str:
+    """The first names in a file, for a message."""
     return ', '.join(sorted(weights)[:3]) or 'no tensors'

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Download checkpoints, and keep only what is one."""
+"""Download checkpoints, and keep no file that is none."""
 
 import os
 import re
@@ -14,35 +14,36 @@ from urllib.request import Request, urlopen
 
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import hub
 
-from .files import fault_of, load_from_local
+from .files import find_fault, load_from_local
 
-CHUNK = 1 << 20
+CHUNK = 1 << 20  # bytes
 TIMEOUT = 60  # seconds without a byte
-# As save_hashed writes it. Digits alone may be a date.
-HASH = re.compile(r'-(?=\d*[a-f])([0-9a-f]{8,64})\.\w+$')
+# The hash that save_hashed writes into a name. It has a letter: digits alone
+# may be a date.
+HASH_IN_NAME = re.compile(r'-(?=\d*[a-f])([0-9a-f]{8,64})\.\w+$')
 
 
-@CheckpointLoader.register_scheme(('http://', 'https://'), force=True)
 def load_from_http(filename: str, map_location: Any = None) -> Any:
-    """Load a checkpoint by its address, as mmengine does, but check it.
+    """Load a checkpoint from a web address and check it.
 
-    Of several processes the first one downloads.
+    It takes the place of mmengine's loader. Of several processes only the
+    first one downloads.
 
     Args:
         filename: An address, ``http://`` or ``https://``.
         map_location: See ``torch.load``.
 
     Raises:
-        ValueError: See :func:`download`, or if the file cannot be read.
+        ValueError: If the download fails (see :func:`download`) or the file
+            cannot be read.
     """
     try:
         if is_main_process():
             download(filename)
     finally:
-        barrier()  # or the others would wait for one that failed
+        barrier()  # even after an error, since the others wait here
     path = download(filename)
     try:
         return load_from_local(str(path), map_location)
@@ -52,26 +53,26 @@ def load_from_http(filename: str, map_location: Any = None) -> Any:
 
 
 def download(url: str) -> Path:
-    """Bring a checkpoint into the cache of ``torch.hub``, if it is not there.
+    """Download a checkpoint unless it is in the cache of ``torch.hub``.
 
     Args:
-        url: Its address. If the name ends with the start of the SHA-256, as
-            in ``name-0a1b2c3d.pth``, that is checked too.
+        url: The address. If the file's name ends with the start of its
+            SHA-256, as in ``name-0a1b2c3d.pth``, the hash is checked too.
 
     Returns:
         The file in the cache.
 
     Raises:
-        ValueError: If it could not be downloaded, or what came is not whole
-            or no checkpoint. The cache is left as it was.
+        ValueError: If the download fails, or the file is incomplete or not
+            a checkpoint. Such a file is not kept in the cache.
     """
     parts = urlparse(url)
     name = Path(parts.path).name
-    if parts.query:  # may be all that tells two files apart
+    if parts.query:  # two addresses may differ in the query alone
         name = f'{sha256(url.encode()).hexdigest()[:8]}-{name}'
     folder = Path(hub.get_dir()).expanduser() / 'checkpoints'
     path = folder / (name or parts.netloc)
-    if path.is_file() and not fault_of(path):
+    if path.is_file() and not find_fault(path):
         return path
     print_log(f'Downloading {url} to {path}', logger='current')
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +81,7 @@ def download(url: str) -> Path:
         try:
             fault = _receive(url, received)
         except (OSError, HTTPException) as error:
-            # The text of a URLError is its reason in angle brackets.
+            # str() of a URLError would put the reason in angle brackets.
             is_http = isinstance(error, HTTPError)
             fault = error if is_http else getattr(error, 'reason', error)
         if fault:
@@ -94,18 +95,17 @@ def download(url: str) -> Path:
 
 
 def _receive(url: str, path: Path) -> str | None:
-    """Write what the server sends to ``path`` and say what is wrong with it.
+    """Download to ``path``; return what is wrong with the file, if anything.
 
-    torch.hub does not compare the length with the one announced.
+    ``torch.hub`` has no check of the length that the server announces.
     """
     request = Request(url, headers={'User-Agent': 'torch.hub'})
     digest = sha256()
     with urlopen(request, timeout=TIMEOUT) as answer, path.open('wb') as file:
         announced = answer.length
-        # None: shown on terminals alone.
         with hub.tqdm(
             total=announced,
-            disable=None,
+            disable=None,  # a bar on a terminal, nothing in a log file
             unit='B',
             unit_scale=True,
             unit_divisor=1024,
@@ -117,9 +117,9 @@ def _receive(url: str, path: Path) -> str | None:
     arrived = path.stat().st_size
     if announced not in (None, arrived):
         return f'{arrived} of {announced} bytes came'
-    if fault := fault_of(path):
+    if fault := find_fault(path):
         return fault
-    wanted = HASH.search(urlparse(url).path)
+    wanted = HASH_IN_NAME.search(urlparse(url).path)
     if wanted and not digest.hexdigest().startswith(wanted[1]):
         return (
             f'its SHA-256 starts with {digest.hexdigest()[:8]}, its name says '

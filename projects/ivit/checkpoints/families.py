@@ -1,12 +1,13 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Tell from the names in a checkpoint what model it is of."""
+"""Tell a model's family and depth from the names in its checkpoint."""
 
 import re
 from collections import defaultdict
 from collections.abc import Iterable
 
-# A name that only this family has; its groups are the stage, which a plain
-# transformer has one of, and the block.
+# For each family a pattern of names that no other family has. Its first group
+# is the stage (a plain transformer has only one), its second the residual
+# block within the stage.
 FAMILIES = {
     'Swin': r'layers\.(\d+)\.blocks\.(\d+)\.attn\.qkv\.',
     'PVTv2': r'block(\d)\.(\d+)\.mlp\.dwconv\.',
@@ -18,10 +19,13 @@ FAMILIES = {
 
 
 def family_of(names: Iterable[str]) -> str:
-    """The key of ``FAMILIES``, or an empty string if none has such names.
+    """The family that a backbone belongs to.
 
     Args:
-        names: Names of a backbone's tensors, without a prefix.
+        names: Names of the backbone's tensors, without a prefix.
+
+    Returns:
+        A key of ``FAMILIES``, or an empty string if no family has such names.
     """
     names = list(names)
     for family, pattern in FAMILIES.items():
@@ -31,16 +35,15 @@ def family_of(names: Iterable[str]) -> str:
 
 
 def describe(names: Iterable[str]) -> str:
-    """The family and depths, such as ``'a FLatten-PVT of depths 2, 2, 2, 2'``.
-
-    A plain transformer is ``'a ViT of depth 12'`` or ``'a FLatten-DeiT of
-    depth 12'``.
+    """Say in words what model the names in a checkpoint are of.
 
     Args:
         names: Names of a backbone's tensors, without a prefix.
 
     Returns:
-        An empty string if the names are of none of the families known.
+        Family and depths, such as ``'a FLatten-PVT of depths 2, 2, 2, 2'``
+        or ``'a ViT of depth 12'``; an empty string if no known family has
+        such names.
     """
     names = list(names)
     family = family_of(names)
@@ -50,7 +53,8 @@ def describe(names: Iterable[str]) -> str:
     for match in map(re.compile(FAMILIES[family]).match, names):
         if match:
             blocks[match[1]].add(match[2])
-    # Every focused linear attention has this table, but not all have DWC.
+    # Every focused linear attention has this table; the depthwise convolution
+    # is optional.
     focused = any(name.endswith('.positional_encoding') for name in names)
     depths = [str(len(blocks[i])) for i in sorted(blocks)]
     article = 'an' if family == 'iViT' else 'a'

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Say what is wrong with a file that is no checkpoint."""
+"""Find out what is wrong with a file that should be a checkpoint."""
 
 import re
 from pathlib import Path
@@ -9,29 +9,29 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from mmengine.runner import checkpoint
 
-PICKLE = b'\x80'  # torch's format before 1.6
+PICKLE = b'\x80'  # how a file of torch before 1.6 begins
 
 
 def check_checkpoint_file(path: str | Path) -> None:
-    """Look at a file without reading its tensors.
+    """Check that a file is a checkpoint, without reading its tensors.
 
     Args:
         path: A file on the local disk.
 
     Raises:
-        ValueError: If it cannot be a checkpoint of torch, or a part of it is
-            missing. Missing ends go unnoticed in the format from before
-            torch 1.6.
+        ValueError: If the file is not a checkpoint of torch or its end is
+            missing. In the format of torch before 1.6 a missing end goes
+            unnoticed.
     """
-    fault = fault_of(Path(path).expanduser())
+    fault = find_fault(Path(path).expanduser())
     if fault:
         raise ValueError(
             f'{path} is not a checkpoint: {fault}. Download or copy it again.'
         )
 
 
-def fault_of(path: Path) -> str | None:
-    """What is wrong with a file, as far as its first and last bytes tell."""
+def find_fault(path: Path) -> str | None:
+    """What the first and last bytes show to be wrong, or None."""
     with path.open('rb') as file:
         start = file.read(512)
     if not start:
@@ -54,9 +54,10 @@ def fault_of(path: Path) -> str | None:
     return None
 
 
-@checkpoint.CheckpointLoader.register_scheme('', force=True)
 def load_from_local(filename: str, map_location: Any = None) -> Any:
-    """Load a file as mmengine does, but say what is wrong with a broken one.
+    """Load a local file, and say what is wrong if it cannot be read.
+
+    It takes the place of mmengine's loader and calls it.
 
     Args:
         filename: A file on the local disk.

@@ -1,9 +1,9 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Load the FLatten authors' checkpoints as they are, and our own.
 
-The backbones have the authors' names of parameters. What else their files
-need is done in state-dict hooks, so that it holds for ``init_cfg``,
-``load_from``, ``resume`` and ``load_state_dict`` alike.
+Parameters of the FLatten backbones have the authors' names. Everything else
+in which their files differ is settled in state-dict hooks, which run for
+``init_cfg``, ``load_from``, ``resume`` and ``load_state_dict`` alike.
 """
 
 import re
@@ -19,31 +19,33 @@ from .strict import check_fit
 from .tables import fit_tables
 
 HEAD = 'head.'
-FINAL_NORM = 'norm.'  # the authors' one, in front of the head
-LAST_OUTPUT_NORM = 'norm3.'  # ours, in its place
-OF_CLASSIFIERS = (FINAL_NORM, LAST_OUTPUT_NORM)
-# Rebuilt for the size of every map.
-STALE = r'(.*\.)?(attn_mask|relative_position_index|relative_coords_table)'
-NOTHING = r'(?!)'  # matches no name
+FINAL_NORM = 'norm.'  # the authors' norm in front of the head
+LAST_OUTPUT_NORM = 'norm3.'  # our norm in its place
+NORMS_OF_CLASSIFIERS = (FINAL_NORM, LAST_OUTPUT_NORM)
+# Buffers of the authors' models. Ours rebuild them for the size of every map.
+STALE_BUFFERS = (
+    r'(.*\.)?(attn_mask|relative_position_index|relative_coords_table)'
+)
+NO_NAME = r'(?!)'  # matches no name
 
 
 def register_official_loading(
     backbone: nn.Module, not_built: Iterable[str], output_norms: bool = False
 ) -> None:
-    """Make ``backbone`` take the authors' files, and nothing that misfits.
+    """Make ``backbone`` load the authors' files and refuse what does not fit.
 
-    A file may be whole (``{'model': ...}``), and be given to the backbone
-    itself or to an mmpretrain ``ImageClassifier`` round it. Heads and stale
-    buffers are dropped, position tables resized. Then all has to fit, as in
-    :func:`register_strict_loading`.
+    A file can be loaded as it is (``{'model': ...}``), by the backbone or by
+    an mmpretrain ``ImageClassifier`` that has the backbone. The backbone drops
+    the head and stale buffers and resizes position tables. The rest has to
+    fit, as with :func:`register_strict_loading`.
 
     Args:
         backbone: A backbone of the FLatten families.
-        not_built: What names begin with that a good checkpoint has and
-            ``backbone`` lacks: those of stages behind the last output.
-        output_norms: Whether the family has ``norm{i}`` on its outputs, which
-            the authors' files lack: they stay as they are, but for ``norm3``,
-            which takes the authors' final norm.
+        not_built: Beginnings of names that a checkpoint may have though
+            ``backbone`` lacks them: those of stages after the last output.
+        output_norms: Whether the family has ``norm{i}`` on its outputs. The
+            authors' files have only the final norm, which ``norm3`` takes;
+            the other output norms keep their values.
 
     Raises:
         ValueError: While loading, if anything else is missing, left over or
@@ -53,21 +55,27 @@ def register_official_loading(
     if output_norms:
         unused = {0, 1, 2, 3}.difference(backbone.out_indices)
         starts += [f'norm{i}.' for i in unused]
-    left_over = '|'.join(map(re.escape, starts)) or NOTHING
+    left_over = '|'.join(map(re.escape, starts)) or NO_NAME
     # A partial, not a closure: backbones are pickled and deep-copied.
     backbone._register_load_state_dict_pre_hook(
-        partial(_adapt, left_over, output_norms), with_module=True
+        partial(_fit_to_backbone, left_over, output_norms), with_module=True
     )
-    # ImageClassifier makes this a hook of its own.
-    backbone._checkpoint_filter = to_classifier
+    # ImageClassifier registers this attribute as a hook of its own.
+    backbone._checkpoint_filter = rename_for_classifier
 
 
-def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights in a file's content, without the prefix of DDP.
+def extract_weights(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights in the content of a checkpoint file.
 
-    The authors keep them under ``'model'``, beside the optimizer, a config
-    and, at times, averaged weights, ``'state_dict_ema'``. They evaluate
-    those under ``'model'``.
+    The authors' files have them under ``'model'``, beside the optimizer, a
+    config and sometimes averaged weights, ``'state_dict_ema'``. The authors
+    evaluate the weights under ``'model'``.
+
+    Args:
+        content: The whole content, or the tensors by their names.
+
+    Returns:
+        The tensors by their names, without DDP's prefix ``module.``.
     """
     keys = [
         key
@@ -88,16 +96,20 @@ def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
     }
 
 
-def to_classifier(state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+def rename_for_classifier(
+    state_dict: dict[str, Any], prefix: str, *_: Any
+) -> None:
     """Give an authors' file the names of mmpretrain's ``ImageClassifier``.
 
+    A checkpoint that has such names already stays as it is.
+
     Args:
-        state_dict: What is loaded; changed in place.
-        prefix: The place of the classifier in it.
+        state_dict: The weights that are being loaded; changed in place.
+        prefix: What the names of the classifier's weights begin with.
     """
-    weights = {} if prefix else unwrap(state_dict)
+    weights = {} if prefix else extract_weights(state_dict)
     if not describe(weights):
-        return  # a classifier's already, with backbone. before the names
+        return
     state_dict.clear()
     for name, value in weights.items():
         is_head = name.startswith(HEAD)
@@ -105,7 +117,7 @@ def to_classifier(state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
         state_dict[new if is_head else f'backbone.{name}'] = value
 
 
-def _adapt(
+def _fit_to_backbone(
     may_be_left_over: str,
     output_norms: bool,
     backbone: nn.Module,
@@ -113,12 +125,12 @@ def _adapt(
     prefix: str,
     *_: Any,
 ) -> None:
-    """Leave in ``state_dict`` what ``backbone`` takes, or raise."""
+    """Reduce ``state_dict`` to what ``backbone`` loads, or raise."""
     own = backbone.state_dict()
-    share = _share(state_dict, prefix)
-    given = _translate(share, own if output_norms else {})
+    share = _select_own_weights(state_dict, prefix)
+    given = _drop_and_rename(share, own if output_norms else {})
     given, resized = fit_tables(given, own)
-    may_be_missing = r'norm\d\.' if output_norms else NOTHING
+    may_be_missing = r'norm\d\.' if output_norms else NO_NAME
     check_fit(backbone, given, may_be_missing, may_be_left_over)
     taken = {name: given[name] for name in own if name in given}
     print_log(
@@ -128,8 +140,9 @@ def _adapt(
         logger='current',
     )
     norms = [name for name in share if re.match(r'norm\d*\.', name)]
-    if norms and all(name.startswith(OF_CLASSIFIERS) for name in norms):
-        # A classifier has no other output norms: nothing is amiss.
+    if norms and all(name.startswith(NORMS_OF_CLASSIFIERS) for name in norms):
+        # A classifier has no norms on its other outputs. With the backbone's
+        # own values torch does not report them as missing.
         taken = {**own, **taken}
     for name in [name for name in state_dict if name.startswith(prefix)]:
         del state_dict[name]
@@ -137,10 +150,12 @@ def _adapt(
         state_dict[f'{prefix}{name}'] = value
 
 
-def _share(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
-    """What is meant for the backbone, named from there."""
-    if not prefix:  # loaded on its own, from a whole file perhaps
-        state_dict = unwrap(state_dict)
+def _select_own_weights(
+    state_dict: Mapping[str, Any], prefix: str
+) -> dict[str, Tensor]:
+    """The weights of the backbone, by their names within it."""
+    if not prefix:  # loaded by itself, perhaps from the file of a whole model
+        state_dict = extract_weights(state_dict)
         if any(name.startswith('backbone.') for name in state_dict):
             prefix = 'backbone.'
     return {
@@ -150,10 +165,14 @@ def _share(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
     }
 
 
-def _translate(
+def _drop_and_rename(
     share: Mapping[str, Tensor], own: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Without the classifier's parts, but its norm if ``own`` has a place."""
+    """Drop what belongs to a classifier alone.
+
+    Its final norm becomes ``norm3`` if the backbone has one and the
+    checkpoint has not.
+    """
     weight = f'{LAST_OUTPUT_NORM}weight'
     takes_norm = weight in own and weight not in share
     given = {}
@@ -161,7 +180,8 @@ def _translate(
         if name.startswith(FINAL_NORM) and takes_norm:
             name = name.replace(FINAL_NORM, LAST_OUTPUT_NORM, 1)
         if not (
-            name.startswith((HEAD, FINAL_NORM)) or re.fullmatch(STALE, name)
+            name.startswith((HEAD, FINAL_NORM))
+            or re.fullmatch(STALE_BUFFERS, name)
         ):
             given[name] = value
     return given

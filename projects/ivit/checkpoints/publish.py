@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Make of a training's checkpoint a file to give to others."""
+"""Turn the checkpoint of a training into a file to publish."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -11,30 +11,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# What inferencers ask for, and how far the training was.
-META = ('cfg', 'dataset_meta', 'epoch', 'iter', 'mmengine_version')
+# What inferencers read, and how long the training was.
+META_KEYS = ('cfg', 'dataset_meta', 'epoch', 'iter', 'mmengine_version')
 
 
 def strip_checkpoint(
     content: Mapping[str, Any], averaged: bool = False
 ) -> dict:
-    """The weights of a checkpoint of mmengine, and a little about them.
+    """Keep of a checkpoint the weights and a little information about them.
 
-    ``EMAHook`` swaps on saving: ``state_dict`` are the averaged weights, and
-    ``ema_state_dict`` those that were trained.
+    In a checkpoint that ``EMAHook`` saved, ``state_dict`` has the averaged
+    weights and ``ema_state_dict`` those that were trained.
 
     Args:
         content: A checkpoint as mmengine's ``Runner`` saves it.
-        averaged: Whether to take the averaged weights of ``EMAHook``, those
-            that the training was validated with.
+        averaged: Whether to keep the averaged weights, which the training
+            was validated with, instead of the trained ones.
 
     Returns:
-        ``state_dict``, tensors alone, and ``meta`` of plain types:
-        ``torch.load(..., weights_only=True)`` reads both.
+        ``state_dict``, which has only tensors, and ``meta``, which has only
+        built-in types: ``torch.load(..., weights_only=True)`` reads both.
 
     Raises:
-        ValueError: If there are no weights, or no averaged ones though asked
-            for.
+        ValueError: If there are no weights, or no averaged weights although
+            ``averaged`` asks for them.
     """
     state = content.get('state_dict')
     trained = content.get('ema_state_dict')
@@ -55,14 +55,18 @@ def strip_checkpoint(
         if trained is not None and not averaged:
             value = trained.get(f'module.{name}', value)
         if isinstance(value, Tensor):
-            # A clone, since a view would be saved with all of its storage.
+            # A clone: torch.save writes the whole storage behind a view.
             weights[name] = value.detach().cpu().clone()
-    # By the versions of modules in it older names are told from newer ones.
+    # It has the versions by which modules recognise older checkpoints.
     weights._metadata = getattr(state, '_metadata', OrderedDict())
     meta = content.get('meta') or {}
     return {
         'state_dict': weights,
-        'meta': {key: _plain(meta[key]) for key in META if key in meta},
+        'meta': {
+            key: _to_builtin_types(meta[key])
+            for key in META_KEYS
+            if key in meta
+        },
     }
 
 
@@ -71,12 +75,12 @@ def save_new(content: dict, path: str | Path) -> None:
 
     Args:
         content: What ``torch.save`` takes.
-        path: Where; missing folders are made.
+        path: Path of the file; missing folders are made.
 
     Raises:
-        ValueError: If it exists.
+        ValueError: If the file exists.
     """
-    _write(_serialize(content), Path(path))
+    _write_new_file(_serialize(content), Path(path))
 
 
 def save_hashed(content: dict, prefix: str | Path) -> Path:
@@ -87,10 +91,10 @@ def save_hashed(content: dict, prefix: str | Path) -> Path:
 
     Args:
         content: What ``torch.save`` takes.
-        prefix: The path without what is added.
+        prefix: Path of the file without ``-0a1b2c3d.pth``.
 
     Returns:
-        The path.
+        The path of the file.
 
     Raises:
         ValueError: If the file exists.
@@ -98,18 +102,18 @@ def save_hashed(content: dict, prefix: str | Path) -> Path:
     data = _serialize(content)
     prefix = str(prefix).removesuffix('.pth')
     path = Path(f'{prefix}-{sha256(data).hexdigest()[:8]}.pth')
-    _write(data, path)
+    _write_new_file(data, path)
     return path
 
 
 def _serialize(content: dict) -> bytes:
-    # Into memory: torch would put the name of a file into it.
+    # torch.save writes the name of a file into it, which changes the hash.
     buffer = BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
 
 
-def _write(data: bytes, path: Path) -> None:
+def _write_new_file(data: bytes, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         file = path.open('xb')
@@ -121,19 +125,22 @@ def _write(data: bytes, path: Path) -> None:
     try:
         with file:
             file.write(data)
-    except BaseException:  # a part would stand in the way of the next try
+    except BaseException:  # the next try must not find an incomplete file
         path.unlink()
         raise
 
 
-def _plain(value: Any) -> Any:
-    """Built-in types in place of those that only a pickle can hold."""
+def _to_builtin_types(value: Any) -> Any:
+    """Replace what ``torch.load`` with ``weights_only=True`` would refuse."""
     if isinstance(value, Mapping):
-        return {_plain(key): _plain(item) for key, item in value.items()}
+        return {
+            _to_builtin_types(key): _to_builtin_types(item)
+            for key, item in value.items()
+        }
     if isinstance(value, tuple):
-        return tuple(map(_plain, value))
+        return tuple(map(_to_builtin_types, value))
     if isinstance(value, (list, set)):
-        return list(map(_plain, value))
+        return list(map(_to_builtin_types, value))
     if hasattr(value, 'tolist'):  # arrays and scalars of numpy and torch
         return value.tolist()
     if type(value) in (str, int, float, bool, type(None)):

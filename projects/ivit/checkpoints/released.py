@@ -1,9 +1,9 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """The ImageNet weights that others have published for these backbones.
 
-The FLatten authors' README links pages of a cloud drive. So there are no
-addresses here that a config could name: one downloads with a browser and
-gives the path.
+The FLatten authors' README links to pages of a cloud drive, which a program
+cannot download from. So no config names an address: download a file with a
+browser and give its path.
 
 ``python -m ivit.checkpoints.released`` prints the table.
 """
@@ -19,11 +19,11 @@ class Model(NamedTuple):
 
     Attributes:
         name: What the paper calls it.
-        config: Its classifier in ``configs/``, which says what the backbone
-            of a detector or segmentor has to be.
-        top1: Accuracy on ImageNet-1k in %, as the authors' README gives it
-            for some, else as the paper does.
-        published: Whether there is a file.
+        config: The config of its classifier in ``configs/``. A detector or
+            segmentor that loads the weights needs the same backbone.
+        top1: Accuracy on ImageNet-1k in %, from the authors' README or, for
+            models that it does not list, from the paper.
+        published: Whether the authors published a file.
     """
 
     name: str
@@ -50,7 +50,7 @@ MODELS = (
 
 
 def as_markdown() -> str:
-    """The table, as docs/pretraining.md has it."""
+    """The table that docs/pretraining.md has."""
     rows = [
         '| model | classifier | top-1 | file |',
         '| --- | --- | --- | --- |',

@@ -1,10 +1,10 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Refuse a checkpoint that does not fit the backbone.
 
-mmengine loads every checkpoint with ``strict=False``: what does not fit is
-left at its random values with a line in the log. A state-dict hook sees all
-ways in alike: ``init_cfg``, ``load_from``, ``resume``, inferencers and
-``load_state_dict``.
+mmengine loads every checkpoint with ``strict=False``: weights that do not fit
+keep their random values, and the log has a line about it. A state-dict hook
+runs on every way of loading: ``init_cfg``, ``load_from``, ``resume``,
+inferencers and ``load_state_dict``.
 """
 
 import re
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from .families import describe
 
-SHOWN = 6
-WITHIN = 'backbone.'  # a backbone's names in a whole model
+MAX_LISTED = 6  # names of weights in a message
+BACKBONE = 'backbone.'  # prefix of a backbone's weights in a whole model
 WRONG_OPTIONS = (
     'It was made with another arch or other options, or its names begin with '
     "something other than 'backbone.', which is the prefix in "
@@ -30,25 +30,23 @@ WRONG_PLACE = (
 )
 
 
-def _shorten(names: Iterable[str]) -> str:
-    names = sorted(names)
-    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
-    return ', '.join(names[:SHOWN]) + more
-
-
 def check_fit(
     backbone: nn.Module,
     given: Mapping[str, Tensor],
     may_be_missing: str,
     may_be_left_over: str,
 ) -> None:
-    """Raise a ``ValueError`` if the tensors ``given`` do not fit.
+    """Check that weights fit a backbone.
 
     Args:
-        backbone: The module that is to have them.
-        given: Tensors by the names they have in ``backbone``.
+        backbone: The module that is to load the weights.
+        given: The weights by their names in ``backbone``.
         may_be_missing: See :func:`register_strict_loading`.
-        may_be_left_over: The same.
+        may_be_left_over: See :func:`register_strict_loading`.
+
+    Raises:
+        ValueError: If any other weight is missing, left over or of another
+            shape.
     """
     own = backbone.state_dict()
     problems = {
@@ -69,7 +67,7 @@ def check_fit(
         ],
     }
     found = [
-        f'{len(names)} {what} ({_shorten(names)})'
+        f'{len(names)} {what} ({_list_names(names)})'
         for what, names in problems.items()
         if names
     ]
@@ -84,7 +82,15 @@ def check_fit(
         )
 
 
-def _check(
+def _list_names(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    names = sorted(names)
+    more = len(names) - MAX_LISTED
+    listed = ', '.join(names[:MAX_LISTED])
+    return f'{listed} and {more} more' if more > 0 else listed
+
+
+def _check_before_loading(
     may_be_missing: str,
     may_be_left_over: str,
     backbone: nn.Module,
@@ -92,12 +98,16 @@ def _check(
     prefix: str,
     *_: Any,
 ) -> None:
-    if not prefix and any(name.startswith(WITHIN) for name in state_dict):
-        # A classifier's or a detector's, loaded into a backbone alone.
+    """The state-dict hook: :func:`check_fit` for the backbone's own weights.
+
+    Of the checkpoint of a whole model that is loaded into the backbone alone,
+    ``state_dict`` keeps only the backbone's weights, without their prefix.
+    """
+    if not prefix and any(name.startswith(BACKBONE) for name in state_dict):
         share = {
-            name.removeprefix(WITHIN): value
+            name.removeprefix(BACKBONE): value
             for name, value in state_dict.items()
-            if name.startswith(WITHIN)
+            if name.startswith(BACKBONE)
         }
         state_dict.clear()
         state_dict.update(share)
@@ -112,19 +122,20 @@ def _check(
 def register_strict_loading(
     backbone: nn.Module, may_be_missing: str, may_be_left_over: str
 ) -> None:
-    """Make loading weights that do not fit ``backbone`` an error.
+    """Make it an error to load weights that do not fit ``backbone``.
 
-    Of a whole model's checkpoint ``backbone`` takes what is its own.
+    From the checkpoint of a whole model ``backbone`` takes its own weights.
 
-    ``strict=False`` does not lift it: the hook is not told, and mmengine's
-    loaders always pass it. To load part of a checkpoint, take that part of
-    its state dict and of the backbone's and load the two merged.
+    ``strict=False`` changes nothing: mmengine's loaders always pass it, and
+    torch does not tell the hook. To load a part of a checkpoint, merge that
+    part into ``backbone.state_dict()`` and load the result.
 
     Args:
-        backbone: The module to guard, wherever it sits in a larger model.
-        may_be_missing: Regular expression for parameters that a good
-            checkpoint may lack, matched from the start of the name.
-        may_be_left_over: The same for entries that the backbone may lack.
+        backbone: The module to guard; it may be a part of a larger model.
+        may_be_missing: Regular expression for the names that a checkpoint
+            may lack, matched from the start of the name.
+        may_be_left_over: Regular expression for the names that a checkpoint
+            may have although the backbone lacks them.
 
     Raises:
         ValueError: While loading, if anything else is missing, left over or
@@ -132,5 +143,6 @@ def register_strict_loading(
     """
     # A partial, not a closure: backbones are pickled and deep-copied.
     backbone._register_load_state_dict_pre_hook(
-        partial(_check, may_be_missing, may_be_left_over), with_module=True
+        partial(_check_before_loading, may_be_missing, may_be_left_over),
+        with_module=True,
     )

@@ -1,7 +1,8 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Bring position tables of a checkpoint to the size a backbone has them in.
+"""Resize the position tables of a checkpoint to those of a backbone.
 
-What the FLatten authors do from 224 to 384 pixels, done for every size.
+The FLatten authors do this for models trained at 224 and fine-tuned at 384
+pixels; here it works between any two sizes.
 """
 
 import re
@@ -12,8 +13,8 @@ from torch import Tensor
 
 from ..attention import resize_table
 
-POSITIONS = r'(.*\.)?(positional_encoding|(absolute_)?pos_embed\d*)'
-BIASES = r'(.*\.)?relative_position_bias_table'
+POSITION_TABLES = r'(.*\.)?(positional_encoding|(absolute_)?pos_embed\d*)'
+BIAS_TABLES = r'(.*\.)?relative_position_bias_table'
 
 
 def fit_tables(
@@ -21,17 +22,18 @@ def fit_tables(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Interpolate the position tables whose grids differ.
 
-    Position tables ``(1, N, C)`` lie on square grids of side sqrt(N),
-    relative position biases ``(N, h)`` on those of the (2 w - 1)^2 offsets in
-    a window of side w. Tables of the right size stay as they are, whatever
-    their grid.
+    A position table ``(1, N, C)`` lies on a square grid of side sqrt(N). A
+    table of relative position biases ``(N, h)`` lies on the square grid of
+    the N = (2 w - 1)^2 offsets in a window of side w. A table of the
+    backbone's size is not changed, even if its grid is not square.
 
     Args:
         given: The tensors of a checkpoint.
-        own: Those of the backbone, by the same names.
+        own: The tensors of the backbone, by the same names.
 
     Returns:
-        The tensors with tables resized, and the names of these.
+        The checkpoint's tensors with resized tables, and the names of the
+        resized tables.
 
     Raises:
         ValueError: If a table that has to be resized is not on a square grid.
@@ -41,21 +43,24 @@ def fit_tables(
         wanted = getattr(own.get(name), 'shape', table.shape)
         if table.shape == wanted or table.dim() != len(wanted):
             continue
-        if re.fullmatch(POSITIONS, name) and (
-            table.shape[::2] == wanted[::2]  # but for their length alike
+        if re.fullmatch(POSITION_TABLES, name) and (
+            table.shape[::2] == wanted[::2]  # only N differs
         ):
-            grids = _side(name, table.shape[1]), _side(name, wanted[1])
-            fitted[name] = resize_table(table, *grids)
-        elif re.fullmatch(BIASES, name) and table.shape[1] == wanted[1]:
-            grids = _side(name, table.shape[0]), _side(name, wanted[0])
-            fitted[name] = resize_table(table[None], *grids)[0]
+            old_grid = _find_square_grid(name, table.shape[1])
+            new_grid = _find_square_grid(name, wanted[1])
+            fitted[name] = resize_table(table, old_grid, new_grid)
+        elif re.fullmatch(BIAS_TABLES, name) and table.shape[1] == wanted[1]:
+            old_grid = _find_square_grid(name, table.shape[0])
+            new_grid = _find_square_grid(name, wanted[0])
+            fitted[name] = resize_table(table[None], old_grid, new_grid)[0]
         else:
-            continue  # of another width: not a matter of size
+            continue  # another width cannot be interpolated
         resized.append(name)
     return fitted, resized
 
 
-def _side(name: str, length: int) -> tuple[int, int]:
+def _find_square_grid(name: str, length: int) -> tuple[int, int]:
+    """Height and width of the square grid that a table lies on."""
     side = isqrt(length)
     if side < 1 or side**2 != length:
         raise ValueError(

@@ -1,45 +1,24 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""The embedded data set ``shapes``, for whichever frameworks are there."""
+"""The embedded data set ``shapes``, in the form each framework reads."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
+from mmengine.registry import DATASETS
 
-from mmengine.logging import print_log
-
+from ..frameworks import import_or_placeholder, is_placeholder
 from .shapes import ensure_shapes
 
+ShapesDetDataset = import_or_placeholder(
+    f'{__name__}.det', 'ShapesDetDataset', 'mmdet', DATASETS
+)
+ShapesSegDataset = import_or_placeholder(
+    f'{__name__}.seg', 'ShapesSegDataset', 'mmseg', DATASETS
+)
+ShapesClsDataset = import_or_placeholder(
+    f'{__name__}.cls', 'ShapesClsDataset', 'mmpretrain', DATASETS
+)
+
 __all__ = ['ensure_shapes']
-
-
-@contextmanager
-def _unless_broken(package: str) -> Iterator[None]:
-    """Go on without a framework that is installed but cannot be imported."""
-    try:
-        yield
-    except Exception as error:  # some assert versions, some lack libraries
-        first_line = (str(error).splitlines() or [''])[0]
-        print_log(
-            f'ivit goes on without {package}, whose import fails: '
-            f'{type(error).__name__}: {first_line}',
-            logger='current',
-            level=logging.WARNING,
-        )
-
-
-if find_spec('mmdet'):
-    with _unless_broken('mmdet'):
-        from .det import ShapesDetDataset
-
-        __all__ += ['ShapesDetDataset']
-if find_spec('mmseg'):
-    with _unless_broken('mmseg'):
-        from .seg import ShapesSegDataset
-
-        __all__ += ['ShapesSegDataset']
-if find_spec('mmpretrain'):
-    with _unless_broken('mmpretrain'):
-        from .cls import ShapesClsDataset
-
-        __all__ += ['ShapesClsDataset']
+__all__ += [
+    cls.__name__
+    for cls in (ShapesDetDataset, ShapesSegDataset, ShapesClsDataset)
+    if not is_placeholder(cls)
+]

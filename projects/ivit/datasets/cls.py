@@ -10,6 +10,10 @@ from .scenes import CLASSES, PALETTE
 
 @DATASETS.register_module()
 class ShapesClsDataset(ShapesMixin, CustomDataset):
-    """Object crops of ``shapes``; arguments as in both bases."""
+    """Object crops of ``shapes``, one object each.
+
+    It takes the arguments of ``ShapesMixin`` and of mmpretrain's
+    ``CustomDataset``.
+    """
 
     METAINFO = {'classes': CLASSES, 'palette': list(PALETTE)}

@@ -10,6 +10,9 @@ from .scenes import CLASSES, PALETTE
 
 @DATASETS.register_module()
 class ShapesDetDataset(ShapesMixin, CocoDataset):
-    """COCO-format instances of ``shapes``; arguments as in both bases."""
+    """Instances of ``shapes`` in COCO's format.
+
+    It takes the arguments of ``ShapesMixin`` and of mmdet's ``CocoDataset``.
+    """
 
     METAINFO = {'classes': CLASSES, 'palette': list(PALETTE)}

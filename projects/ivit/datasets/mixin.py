@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""What the ``shapes`` data set classes of the three frameworks share."""
+"""What the three classes of the ``shapes`` data set have in common."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from .shapes import ensure_shapes
 class ShapesMixin:
     """Makes the data set before a framework's class loads its annotations.
 
-    With ``lazy_init=True`` nothing is made until the data is asked for.
+    With ``lazy_init=True`` that is when the data is used for the first time.
 
     Args:
         data_root: Folder of the data set, made if it does not exist.
@@ -39,6 +39,6 @@ class ShapesMixin:
         super().__init__(data_root=data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Make the data set if need be, then load the annotations."""
+        """Make the data set if it is not there, then load it."""
         ensure_shapes(self.data_root, **self.settings)
         return super().load_data_list()

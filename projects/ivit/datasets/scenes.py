@@ -1,9 +1,9 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Scenes of the ``shapes`` data set: textured shapes on photograph crops.
 
-A scene is a pure function of ``(seed, split, index, image_size)``: every
-random choice comes from one generator seeded with these numbers, so scenes can
-be drawn in any order and by any process.
+A scene depends on ``(seed, split, index, image_size)`` alone: all its random
+choices come from one generator with that seed. So scenes can be drawn in any
+order and by any process.
 """
 
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ PALETTE = (
 )
 SPLITS = ('train', 'val')
 
-# Images in every scikit-image wheel (checked from 0.20 on) that are in the
-# public domain or under CC0. Those full of round things (coins, retina) are
-# left out: they would be shapes without a label.
+# Images that every wheel of scikit-image has (checked from 0.20 on), in the
+# public domain or under CC0. Images full of round things (coins, retina) are
+# not used: the things would look like shapes without a label.
 PHOTOGRAPHS = (
     'astronaut.png',
     'brick.png',
@@ -40,18 +40,18 @@ PHOTOGRAPHS = (
     'hubble_deep_field.jpg',
     'rocket.jpg',
 )
-# Training scenes see the left part of every photograph, validation scenes the
-# rest, so no background pixel is in both.
+# The part of a photograph's width, from the left, that is the background of
+# training scenes. Validation scenes have the rest: they share no pixel.
 TRAIN_PART = 0.65
 
 MAX_OBJECTS = 5
 #: Range of an outline's diameter, as a fraction of the image side.
 DIAMETERS = (0.18, 0.5)
-#: An object shows at least this fraction of its area, whatever hides it:
-#: other objects or the border of the image.
+#: The least fraction of an object that is visible, where other objects or the
+#: border of the image hide it.
 MIN_VISIBLE = 0.55
-_TRIES = 20
-_SUPERSAMPLING = 4
+_TRIES_PER_OBJECT = 20
+_SUPERSAMPLING = 4  # drawn pixels per pixel and axis
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Scene:
     masks: np.ndarray
 
     def boxes(self) -> np.ndarray:
-        """Tight bounds ``(n, 4)`` of the masks: x, y, width, height."""
+        """Bounding boxes ``(n, 4)`` of the masks: x, y, width, height."""
         boxes = np.zeros((len(self.labels), 4), int)
         for box, mask in zip(boxes, self.masks, strict=True):
             (ys,) = np.nonzero(mask.any(1))
@@ -80,7 +80,7 @@ class Scene:
         return boxes
 
     def label_map(self) -> np.ndarray:
-        """``(S, S)`` uint8: 0 is background, ``i + 1`` is ``CLASSES[i]``."""
+        """Labels ``(S, S)``, uint8: 0 is background, i + 1 ``CLASSES[i]``."""
         label_map = np.zeros(self.image.shape[:2], np.uint8)
         for label, mask in zip(self.labels, self.masks, strict=True):
             label_map[mask] = label + 1
@@ -97,21 +97,24 @@ def draw_scene(seed: int, split: str, index: int, image_size: int) -> Scene:
         image_size: Side S of the square image, in pixels.
     """
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
-    # A tint, or colour alone would tell shapes from the grey photographs.
+    # With a tint: some photographs are grey, and a shape should not be told
+    # from them by having a colour.
     canvas = _photo_crop(rng, split, image_size) * rng.uniform(0.55, 1.1, 3)
     labels: list[int] = []
     masks = np.zeros((0, image_size, image_size), bool)
     full_areas: list[float] = []
     for _ in range(rng.integers(1, MAX_OBJECTS + 1)):
         label = int(rng.integers(len(CLASSES)))
-        for _ in range(_TRIES):
-            outlines = _outlines(rng, CLASSES[label], image_size)
+        for _ in range(_TRIES_PER_OBJECT):
+            outlines = _random_outlines(rng, CLASSES[label], image_size)
             alpha, full_area = _rasterise(outlines, image_size)
             mask = alpha >= 0.5
             seen = np.concatenate([masks & ~mask, mask[None]])
             areas = [*full_areas, full_area]
             if (seen.sum((1, 2)) >= MIN_VISIBLE * np.array(areas)).all():
-                texture = _texture(rng, split, canvas[mask].mean(0), canvas)
+                texture = _random_texture(
+                    rng, split, canvas[mask].mean(0), canvas
+                )
                 canvas += alpha[..., None] * (texture - canvas)
                 labels.append(label)
                 masks, full_areas = seen, areas
@@ -122,13 +125,13 @@ def draw_scene(seed: int, split: str, index: int, image_size: int) -> Scene:
 
 @cache
 def _photograph(name: str) -> Image.Image:
-    # Read from the wheel: skimage.data.* would download what it misses.
+    # From the file: functions of skimage.data may try to download.
     with Image.open(Path(skimage.__file__).parent / 'data' / name) as photo:
         return photo.convert('RGB')
 
 
 def _photo_crop(rng: np.random.Generator, split: str, size: int) -> np.ndarray:
-    """A square part of a photograph, ``(size, size, 3)`` float in 0..255."""
+    """A square part of a photograph, ``(size, size, 3)``, float in 0..255."""
     photo = _photograph(PHOTOGRAPHS[rng.integers(len(PHOTOGRAPHS))])
     border = round(TRAIN_PART * photo.width)
     left, right = (0, border) if split == 'train' else (border, photo.width)
@@ -142,24 +145,25 @@ def _photo_crop(rng: np.random.Generator, split: str, size: int) -> np.ndarray:
     return pixels[:, ::-1] if rng.random() < 0.5 else pixels
 
 
-def _regular(corners: int, *radii: float) -> np.ndarray:
-    """Points ``(corners, 2)`` round the origin, at the given radii in turn."""
+def _points_around(corners: int, *radii: float) -> np.ndarray:
+    """Points ``(corners, 2)`` at equal angles, at the given radii in turn."""
     angles = 2 * np.pi * np.arange(corners) / corners
     radius = np.resize(radii, corners)
     return np.stack([np.cos(angles), np.sin(angles)], 1) * radius[:, None]
 
 
-def _outlines(
+def _random_outlines(
     rng: np.random.Generator, name: str, size: int
 ) -> list[np.ndarray]:
-    """A shape somewhere in the image: its outline and those of its holes.
+    """The outlines of a shape somewhere in the image.
 
     Returns:
-        Arrays ``(k, 2)`` of x, y in pixels.
+        The outer outline and those of the holes, each an array ``(k, 2)`` of
+        x, y in pixels.
     """
-    detail = rng.random()  # how thick a ring, a cross, a star's arms are
+    detail = rng.random()  # thickness of a ring, a cross or a star's arms
     if name == 'circle':
-        outlines = [_regular(48, 1)]
+        outlines = [_points_around(48, 1)]
     elif name == 'cross':
         arm = 0.26 + 0.14 * detail
         quarter = np.array([[1, -arm], [1, arm], [arm, arm]])
@@ -168,13 +172,16 @@ def _outlines(
             turns.append(turns[0] @ turns[-1])
         outlines = [np.concatenate([quarter @ turn for turn in turns])]
     elif name == 'ring':
-        outlines = [_regular(48, 1), _regular(48, 0.45 + 0.2 * detail)]
+        outlines = [
+            _points_around(48, 1),
+            _points_around(48, 0.45 + 0.2 * detail),
+        ]
     elif name == 'square':
-        outlines = [_regular(4, 1)]
+        outlines = [_points_around(4, 1)]
     elif name == 'star':
-        outlines = [_regular(10, 1, 0.38 + 0.12 * detail)]
+        outlines = [_points_around(10, 1, 0.38 + 0.12 * detail)]
     else:
-        outlines = [_regular(3, 1)]
+        outlines = [_points_around(3, 1)]
     low, high = np.log(DIAMETERS)
     radius = np.exp(rng.uniform(low, high)) * size / 2
     stretch = np.diag([rng.uniform(0.75, 1), 1])
@@ -192,7 +199,12 @@ def _rotation(rng: np.random.Generator) -> np.ndarray:
 def _rasterise(
     outlines: list[np.ndarray], size: int
 ) -> tuple[np.ndarray, float]:
-    """Coverage ``(size, size)`` in 0..1, and the area inside and outside."""
+    """Draw a shape.
+
+    Returns:
+        How much of each pixel the shape covers, ``(size, size)`` in 0..1, and
+        the area of the whole shape, also of what is outside of the image.
+    """
     side = size * _SUPERSAMPLING
     picture = Image.new('L', (side, side))
     draw = ImageDraw.Draw(picture)
@@ -211,13 +223,23 @@ def _polygon_area(points: np.ndarray) -> float:
     return abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
 
 
-def _texture(
+def _random_texture(
     rng: np.random.Generator,
     split: str,
     behind: np.ndarray,
     canvas: np.ndarray,
 ) -> np.ndarray:
-    """A surface ``(S, S, 3)`` that differs from the mean colour behind it."""
+    """A random surface for a shape.
+
+    Args:
+        rng: The scene's generator.
+        split: ``'train'`` or ``'val'``.
+        behind: Mean colour ``(3,)`` behind the shape; the surface differs.
+        canvas: The scene, ``(S, S, 3)``, for its size.
+
+    Returns:
+        ``(S, S, 3)``.
+    """
     size = len(canvas)
     colours = rng.uniform(0, 255, (3, 3))
     contrast = np.abs(colours - behind).sum(1)

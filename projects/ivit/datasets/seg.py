@@ -10,7 +10,11 @@ from .scenes import CLASSES, PALETTE
 
 @DATASETS.register_module()
 class ShapesSegDataset(ShapesMixin, BaseSegDataset):
-    """Label maps of ``shapes``; arguments as in both bases."""
+    """Label maps of ``shapes``.
+
+    It takes the arguments of ``ShapesMixin`` and of mmseg's
+    ``BaseSegDataset``.
+    """
 
     METAINFO = {
         'classes': ('background', *CLASSES),

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""The ``shapes`` data set on disk, made on first use.
+"""The files of the ``shapes`` data set, made on first use.
 
 ::
 
@@ -29,10 +29,10 @@ from rich.progress import Progress
 
 from .scenes import CLASSES, SPLITS, Scene, draw_scene
 
-#: Raised whenever the same settings give other files.
+#: Increased with every change after which the same settings give other files.
 FORMAT = 1
 MARKER = 'shapes.json'
-_CROP_CONTEXT = 1.3  # side of a classification crop over that of the object
+_CROP_CONTEXT = 1.3  # side of a crop over the object's longer side
 _JPEG_QUALITY = 92
 
 
@@ -45,25 +45,26 @@ def ensure_shapes(
 ) -> Path:
     """Make the data set in ``root`` unless it is there already.
 
-    Any number of processes may call this at once. The files are written to a
-    hidden folder beside ``root``, which takes its name when it is complete, so
-    ``root`` is whole or absent, whatever interrupts. A lock keeps the others
-    waiting meanwhile; where locks do not work they do the same work again, and
-    the first to finish wins.
+    Several processes may call this at once. One makes the data set while the
+    others wait for a lock. Where the file system has no locks, each makes it,
+    and the first to finish wins. The files are written to a hidden folder
+    beside ``root`` that is renamed when it is complete: an interrupted
+    process leaves no incomplete ``root``.
 
     Args:
         root: Folder of the data set. An existing one is never changed.
         num_train: Number of training images.
         num_val: Number of validation images.
         image_size: Side of the square images, in pixels.
-        seed: The same settings and library versions give the same bytes.
+        seed: Seed of all random choices. The same settings give the same
+            bytes with the same versions of numpy, scikit-image and Pillow.
 
     Returns:
         ``root`` as a path.
 
     Raises:
-        ValueError: A setting is out of range, or ``root`` exists and is not
-            this data set, has other settings or lacks files.
+        ValueError: If a setting is out of range, or ``root`` exists and is
+            not this data set, has other settings or lacks files.
     """
     settings = {
         'num_train': num_train,
@@ -81,16 +82,16 @@ def ensure_shapes(
     root = Path(root)
     if not root.exists():
         root.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(root):
+        with _hold_lock(root):
             if not root.exists():
-                _make(root, settings)
-    _check(root, settings)
+                _make_root(root, settings)
+    _check_root(root, settings)
     return root
 
 
 @contextmanager
-def _lock(root: Path) -> Iterator[None]:
-    """Hold ``.{name}.lock`` beside ``root``, if the system can lock at all."""
+def _hold_lock(root: Path) -> Iterator[None]:
+    """Hold ``.{name}.lock`` beside ``root``, where the system has locks."""
     try:
         import fcntl
     except ImportError:  # not POSIX
@@ -110,33 +111,33 @@ def _lock(root: Path) -> Iterator[None]:
         yield
 
 
-def _make(root: Path, settings: dict[str, int]) -> None:
-    # Unique, and made with the user's umask (a mkdtemp folder is private).
+def _make_root(root: Path, settings: dict[str, int]) -> None:
+    # Not of tempfile.mkdtemp, whose folders no other user may read.
     build = root.with_name(f'.{root.name}.{uuid.uuid4().hex}')
     print_log(f'making the shapes data set in {root}', logger='current')
     try:
         build.mkdir()
-        _write(build, settings)
+        _write_files(build, settings)
         try:
             os.rename(build, root)
         except OSError:
             if not root.is_dir():
                 raise
-            # Another process was first; its folder is checked like any other.
+            # Another process was first; the caller checks its folder.
     finally:
         shutil.rmtree(build, ignore_errors=True)
 
 
-def _write(root: Path, settings: dict[str, int]) -> None:
+def _write_files(root: Path, settings: dict[str, int]) -> None:
     numbers = {split: settings[f'num_{split}'] for split in SPLITS}
     (root / 'annotations').mkdir()
-    # On a terminal a moving bar, in a log file one line at the end.
+    # rich draws a moving bar on a terminal, and one line in a log file.
     with Progress() as progress:
         bar = progress.add_task('Drawing scenes', total=sum(numbers.values()))
         for split, number in numbers.items():
             for folder in ('images', 'labels'):
                 (root / folder / split).mkdir(parents=True)
-            for name in CLASSES:  # mmpretrain wants every class, even if empty
+            for name in CLASSES:  # mmpretrain needs empty ones too
                 (root / 'classes' / split / name).mkdir(parents=True)
             coco: dict[str, list] = {
                 'images': [],
@@ -237,8 +238,8 @@ def _count_files(root: Path) -> dict[str, int]:
     }
 
 
-def _check(root: Path, settings: dict[str, int]) -> None:
-    """Raise ``ValueError`` unless ``root`` is whole and has the settings."""
+def _check_root(root: Path, settings: dict[str, int]) -> None:
+    """Raise ``ValueError`` unless ``root`` is complete, with ``settings``."""
     remedy = (
         'Name another folder as data_root, or remove this one by hand and it '
         'will be made anew.'

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Training and testing: checks, AMP, CPU launch, parameter groups."""
+"""Training and testing: configs, checks, precision, parameter groups."""
 
 from .amp import BFloat16CPUOptimWrapper, set_amp
 from .checkpoint_check import CheckpointCheck, check_checkpoint_path

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Mixed precision where mmengine's wrapper does not go: on the CPU."""
+"""Mixed precision on GPUs and, where mmengine has none, on the CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,12 +22,12 @@ class BFloat16CPUOptimWrapper(OptimWrapper):
     """Run the forward pass under bfloat16 autocast on the CPU.
 
     mmengine's ``AmpOptimWrapper`` refuses to start without an accelerator.
-    bfloat16 has the range of float32, so no loss scaling is needed.
+    There is no loss scaling: bfloat16 has the range of float32.
     """
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Add autocast to the gradient accumulation context."""
+        """The context of mmengine's wrapper, with autocast in it."""
         with (
             super().optim_context(model),
             torch.autocast('cpu', dtype=torch.bfloat16),
@@ -38,19 +38,20 @@ class BFloat16CPUOptimWrapper(OptimWrapper):
 def set_amp(cfg: Config, enable: bool) -> None:
     """Choose the optimizer wrapper for mixed precision on this device.
 
-    On GPUs ``enable`` also lets float32 products use TensorFloat-32.
+    A config that asks for mixed precision by itself gets the wrapper of this
+    device as well, so that it runs on GPUs and on the CPU. On GPUs ``enable``
+    also lets float32 products use TensorFloat-32, in the whole process.
 
     Args:
         cfg: The experiment's config, changed in place.
-        enable: Turn mixed precision on. When it is off, a config that asks
-            for it itself is still made to run on the CPU.
+        enable: Whether to turn mixed precision on.
 
     Raises:
-        UsageError: If the config's wrapper has no mixed precision form.
+        UsageError: If the config has a wrapper that cannot be replaced.
     """
     wrapper = cfg.get('optim_wrapper')
     if wrapper is None:
-        return  # the runner says what is missing
+        return  # the runner raises the error
     kind = wrapper.get('type', 'OptimWrapper')
     known = ('OptimWrapper', GPU_WRAPPER, CPU_WRAPPER)
     if enable and kind not in known:
@@ -65,8 +66,8 @@ def set_amp(cfg: Config, enable: bool) -> None:
                 wrapper.pop(option, None)
         return
     if enable:
-        # TensorFloat-32, as precise as float16, for what stays in float32:
-        # focused linear attention would take most of the time without.
+        # Focused linear attention stays in float32 and would take most of
+        # the time. TensorFloat-32 has the precision of float16.
         torch.set_float32_matmul_precision('high')
     if enable or kind == CPU_WRAPPER:
         wrapper.type = GPU_WRAPPER

@@ -2,7 +2,6 @@
 """Refuse a checkpoint that does not belong to the model."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.hooks import Hook
@@ -11,21 +10,23 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..checkpoints import check_checkpoint_file, describe, unwrap
+from ..checkpoints import check_checkpoint_file, describe, extract_weights
+from ..nested import iterate_dicts
 from .errors import UsageError
 
-NAMED = 5  # weights named in a message
+MAX_LISTED = 5  # weights named in a message
 
 
 def check_checkpoint_path(path: str | None) -> None:
-    """Check that a checkpoint on the local disk exists and is one.
+    """Check that a local file exists and is a checkpoint.
 
     Args:
-        path: A file, or an address with a scheme, which is left alone.
+        path: Path of the file. An address such as ``https://...``, an empty
+            string and None are not checked.
 
     Raises:
         UsageError: If the file does not exist.
-        ValueError: If it is not a checkpoint.
+        ValueError: If the file is not a checkpoint.
     """
     if not path or '://' in path:
         return
@@ -38,59 +39,67 @@ def check_checkpoint_path(path: str | None) -> None:
 class CheckpointCheck(Hook):
     """Compare a checkpoint with the model before mmengine loads it.
 
-    mmengine loads what fits and goes on with random weights for the rest.
-    Here the backbone has to fit without anything missing, left over or of
-    another shape; hooks by which a module adapts an older checkpoint, or
-    refuses it as ivit's backbones do, do their work first.
+    mmengine loads the weights that fit and leaves the others random. With
+    this hook no weight of the backbone may be missing, left over or of
+    another shape. State-dict hooks run before the comparison: a module may
+    rename the weights of an older checkpoint.
 
     Args:
-        whole_model: Require the weights of the other parts as well, as for
-            a test or a resumed training. Otherwise heads may differ, as when
-            a detector is fine-tuned on other classes.
+        whole_model: Whether neck and heads have to fit as well, as in a test
+            or a resumed training. In a fine-tuning on other classes the heads
+            differ.
     """
 
     def __init__(self, whole_model: bool) -> None:
         self.whole_model = whole_model
 
     def before_run(self, runner: Runner) -> None:
-        """Look at the files of ``init_cfg``, which a training loads.
+        """Check the files of ``init_cfg``, which only a training loads.
 
         Raises:
-            UsageError: See :func:`check_checkpoint_path`.
-            ValueError: The same.
+            UsageError: If a file does not exist.
+            ValueError: If a file is not a checkpoint.
         """
         if not isinstance(runner._train_loop, BaseLoop):
-            return  # not built: a test
-        for path in _pretrained(runner.cfg.to_dict().get('model')):
-            check_checkpoint_path(path)
+            return  # a test has no training loop built
+        for init in iterate_dicts(runner.cfg.to_dict().get('model')):
+            path = init.get('checkpoint')
+            if init.get('type') == 'Pretrained' and isinstance(path, str):
+                check_checkpoint_path(path)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Raise a ``UsageError`` naming the weights that do not fit."""
+        """Check that the checkpoint fits.
+
+        Raises:
+            UsageError: If weights do not fit; it names some of them.
+        """
         model = runner.model
         if is_model_wrapper(model):
             if not isinstance(model, DistributedDataParallel):
-                return  # sharded weights have other shapes
+                return  # another wrapper may shard, which changes shapes
             model = model.module
         if isinstance(model, BaseTTAModel):
             model = model.module
         is_classifier = hasattr(model, 'head')
         if is_classifier or not self.whole_model:
-            _place_backbone(checkpoint, '' if is_classifier else 'backbone.')
+            prefix = '' if is_classifier else 'backbone.'
+            _prefix_backbone_weights(checkpoint, prefix)
         state = checkpoint.get('state_dict', checkpoint)
         state = {re.sub(r'^module\.', '', name): state[name] for name in state}
-        # What the whole model does to names, as a classifier with the FLatten
-        # authors' files; its parts do theirs below.
+        # The hooks of the model itself, such as a classifier's, which renames
+        # the weights in a file of the FLatten authors. Those of its parts run
+        # in _find_misfits.
         for hook in model._load_state_dict_pre_hooks.values():
             hook(state, '', {}, True, [], [], [])
         problems = []
         for name, part in model.named_children():
             if name == 'backbone' or self.whole_model:
-                problems += _differences(part, name, state)
+                problems += _find_misfits(part, name, state)
         if problems:
-            more = len(problems) - NAMED
+            more = len(problems) - MAX_LISTED
             raise UsageError(
                 'the checkpoint does not fit the model: '
-                + '; '.join(problems[:NAMED])
+                + '; '.join(problems[:MAX_LISTED])
                 + (f'; and {more} more' if more > 0 else '')
                 + '. Was it trained with this config? The arch, the heads '
                 'or the number of classes may differ. Weights for the '
@@ -98,13 +107,18 @@ class CheckpointCheck(Hook):
             )
 
 
-def _place_backbone(checkpoint: dict, prefix: str) -> None:
-    """Put weights of a backbone alone where mmengine and its hooks look.
+def _prefix_backbone_weights(checkpoint: dict, prefix: str) -> None:
+    """Add the prefix that the model has, if the weights are of a backbone.
 
-    Such as the FLatten authors' files in ``load_from`` of a detector. A
-    classifier has its own way with their names, head included.
+    A file of the FLatten authors in ``load_from`` of a detector is such a
+    file. A classifier gets it without a prefix, because it renames the
+    weights itself, those of the head included.
+
+    Args:
+        checkpoint: The content of the file; changed in place.
+        prefix: What the names shall begin with.
     """
-    weights = unwrap(checkpoint)
+    weights = extract_weights(checkpoint)
     if describe(weights):
         checkpoint.clear()
         checkpoint['state_dict'] = {
@@ -112,20 +126,25 @@ def _place_backbone(checkpoint: dict, prefix: str) -> None:
         }
 
 
-def _differences(part: nn.Module, name: str, state: dict) -> list[str]:
-    """What differs between a part of the model and its share of ``state``.
+def _find_misfits(part: nn.Module, name: str, state: dict) -> list[str]:
+    """Load a part of the model and list the weights that do not fit.
 
-    The share is loaded on the way; mmengine loads the same values again.
+    mmengine loads the same values again afterwards.
+
+    Args:
+        part: The part, whose state-dict hooks run.
+        name: Its name in the model.
+        state: Weights of the whole model.
     """
     prefix = f'{name}.'
-    share = {
+    weights = {
         key[len(prefix) :]: value
         for key, value in state.items()
         if key.startswith(prefix)
     }
     try:
-        missing, unexpected = part.load_state_dict(share, strict=False)
-    except RuntimeError as error:  # one line for each weight
+        missing, unexpected = part.load_state_dict(weights, strict=False)
+    except RuntimeError as error:  # a heading and a line for each weight
         return [
             f'{prefix}{line.strip().removeprefix("size mismatch for ")}'
             for line in str(error).splitlines()[1:]
@@ -138,15 +157,3 @@ def _differences(part: nn.Module, name: str, state: dict) -> list[str]:
     if name == 'backbone':
         problems += [f'{prefix}{key} is left over' for key in unexpected]
     return problems
-
-
-def _pretrained(node: object) -> Iterator[str]:
-    """The file of every ``Pretrained`` in a nested config."""
-    if isinstance(node, dict):
-        path = node.get('checkpoint')
-        if node.get('type') == 'Pretrained' and isinstance(path, str):
-            yield path
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            yield from _pretrained(child)

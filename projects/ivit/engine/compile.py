@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""``torch.compile`` of the backbone alone."""
+"""Compile the backbone, and nothing else, with ``torch.compile``."""
 
 import logging
 
@@ -14,23 +14,26 @@ from torch import nn
 
 from .errors import UsageError
 
-KIND = 'CompileBackboneHook'
+HOOK = 'CompileBackboneHook'
 
 
 @HOOKS.register_module()
 class CompileBackboneHook(Hook):
     """Compile the backbone for images of any size when a run begins.
 
-    mmengine's own ``compile`` takes the whole training step, with the heads,
-    whose Python makes many small graphs. The backbone is compiled in place:
-    names of weights, checkpoints and averaged weights stay what they are.
+    mmengine's ``compile`` option compiles the whole training step. The Python
+    code of the heads breaks it into many small graphs. This hook compiles the
+    backbone in place, so the names of its weights do not change.
+
+    For the whole process it sets ``optimize_ddp`` and ``specialize_float`` of
+    ``torch._dynamo.config``.
     """
 
-    # After what copies the model, such as EMAHook.
+    # After hooks that copy the model, such as EMAHook.
     priority = 'LOWEST'
 
     def before_run(self, runner: Runner) -> None:
-        """Compile; the work is done at the first image.
+        """Mark the backbone; torch compiles it at the first images.
 
         Raises:
             UsageError: If the model has no backbone.
@@ -51,22 +54,22 @@ class CompileBackboneHook(Hook):
                 logger='current',
                 level=logging.WARNING,
             )
-        # DDP would cut the graph into its buckets, which stops at
-        # recomputed blocks.
+        # With it torch splits the graph at the buckets of DDP, which raises
+        # an error where residual blocks are recomputed (with_cp).
         torch._dynamo.config.optimize_ddp = False
-        # Rates and epsilons never change; as unknowns beside the sizes they
-        # have every graph made twice.
+        # Rates and epsilons never change. Otherwise torch treats them as
+        # unknown, like the sizes, and makes every graph twice.
         torch._dynamo.config.specialize_float = True
         backbone.compile(dynamic=True)
 
 
 def set_compile(cfg: Config, enable: bool) -> None:
-    """Add the hook to a config, in place, unless it is there.
+    """Add :class:`CompileBackboneHook` to a config that does not have it.
 
     Args:
-        cfg: The experiment's config.
-        enable: Whether to compile.
+        cfg: The experiment's config, changed in place.
+        enable: Whether to compile; if not, nothing changes.
     """
     hooks = cfg.get('custom_hooks') or []
-    if enable and all(hook.get('type') != KIND for hook in hooks):
-        cfg.custom_hooks = [*hooks, dict(type=KIND)]
+    if enable and all(hook.get('type') != HOOK for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type=HOOK)]

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Say what data is missing before anything is built."""
+"""Check that the data is there before anything is built."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from .errors import UsageError
 
 # Data sets that make or download their files on first use.
 SELF_MADE = ('Shapes', 'CIFAR', 'MNIST', 'FashionMNIST')
-# Data sets whose images may be named by `data_root` and `split` alone.
+# Data sets that find their images by `data_root` and `split` alone.
 CLASS_FOLDERS = ('ImageNet', 'ImageNet21k', 'CustomDataset')
 
 
@@ -23,71 +23,73 @@ def check_data(cfg: Config, phases: Sequence[str]) -> None:
         phases: The loaders that will be used, of 'train', 'val', 'test'.
 
     Raises:
-        UsageError: If any is missing; all of them are named, absolute.
+        UsageError: If any is missing; it names the absolute paths of all.
     """
-    roots: dict[str, list[str]] = {}  # missing folders and what goes there
-    paths: dict[str, bool] = {}  # other paths, and whether each is a folder
+    roots: dict[str, list[str]] = {}  # missing data_root: what belongs in it
+    paths: dict[str, bool] = {}  # any other path: whether it is a folder
     for phase in phases:
         loader = cfg.get(f'{phase}_dataloader') or {}
-        for dataset in _leaves(loader.get('dataset') or {}):
-            if _name(dataset).startswith(SELF_MADE):
+        for dataset in _iterate_inner_datasets(loader.get('dataset') or {}):
+            if _class_name(dataset).startswith(SELF_MADE):
                 continue
-            parts = _parts(dataset)
+            parts = _find_paths(dataset)
             root = dataset.get('data_root') or ''
-            if root and parts and _absent(root, folder=True):
+            if root and parts and _is_missing(root, folder=True):
                 within = roots.setdefault(os.path.abspath(root), [])
                 within += [name for name in parts if name not in within]
             else:
-                paths |= {_join(root, part): parts[part] for part in parts}
-            paths |= _answers(cfg, phase)
-    told = [
+                for part, folder in parts.items():
+                    paths[_join_if_local(root, part)] = folder
+            paths |= _find_evaluator_files(cfg, phase)
+    missing = [
         f'folder {root} with {", ".join(filter(None, within)) or "images"}'
         for root, within in roots.items()
     ]
     for path, folder in paths.items():
         place = os.path.abspath(path)
-        # What lies in a folder that is named already goes without saying.
-        named = any(place.startswith(root + os.sep) for root in roots)
-        if path and not named and _absent(path, folder):
-            told.append(f'{"folder" if folder else "file"} {place}')
-    if told:
+        # The message has the missing roots already.
+        in_missing_root = any(place.startswith(r + os.sep) for r in roots)
+        if path and not in_missing_root and _is_missing(path, folder):
+            missing.append(f'{"folder" if folder else "file"} {place}')
+    if missing:
         raise UsageError(
-            f'data is missing: {"; ".join(told)}. docs/data.md says what '
+            f'data is missing: {"; ".join(missing)}. docs/data.md says what '
             'belongs there; data_root in the config names another place.'
         )
 
 
-def _leaves(dataset: dict) -> Iterator[dict]:
-    """The data sets inside wrappers such as Concat, Repeat, ClassBalanced."""
+def _iterate_inner_datasets(dataset: dict) -> Iterator[dict]:
+    """The data sets inside of wrappers such as ``ConcatDataset``."""
     if 'dataset' in dataset:
-        yield from _leaves(dataset['dataset'])
+        yield from _iterate_inner_datasets(dataset['dataset'])
     elif 'datasets' in dataset:
         for part in dataset['datasets']:
-            yield from _leaves(part)
+            yield from _iterate_inner_datasets(part)
     else:
         yield dataset
 
 
-def _name(dataset: dict) -> str:
+def _class_name(dataset: dict) -> str:
+    """The name of the data set's class, without a scope or module."""
     kind = dataset.get('type', 'data set')
     kind = kind if isinstance(kind, str) else kind.__name__
     return kind.rpartition('.')[2]
 
 
-def _parts(dataset: dict) -> dict[str, bool]:
-    """Paths that belong to a data set, and whether each is a folder."""
+def _find_paths(dataset: dict) -> dict[str, bool]:
+    """Paths within ``data_root``, and whether each is a folder."""
     ann_file = dataset.get('ann_file') or ''
     prefix = dataset.get('data_prefix') or {}
     if isinstance(prefix, str):
         prefix = {'img': prefix}
-    if not prefix and _name(dataset) in CLASS_FOLDERS:
+    if not prefix and _class_name(dataset) in CLASS_FOLDERS:
         prefix = {'img': dataset.get('split') or ''}
     files = {ann_file: False} if ann_file else {}
     return files | {part or '': True for part in prefix.values()}
 
 
-def _answers(cfg: Config, phase: str) -> dict[str, bool]:
-    """The annotation files that the phase's evaluators name."""
+def _find_evaluator_files(cfg: Config, phase: str) -> dict[str, bool]:
+    """Annotation files that the evaluators of a phase name; no folders."""
     evaluators = cfg.get(f'{phase}_evaluator') or []
     if isinstance(evaluators, dict):
         evaluators = [evaluators]
@@ -95,13 +97,14 @@ def _answers(cfg: Config, phase: str) -> dict[str, bool]:
     return {path: False for path in files if path}
 
 
-def _join(root: str, part: str) -> str:
+def _join_if_local(root: str, part: str) -> str:
+    """The path of a part, which may be an address of its own."""
     return part if '://' in part else os.path.join(root, part)
 
 
-def _absent(path: str, folder: bool) -> bool:
-    """Whether a local file is missing or a local folder missing or empty."""
-    if '://' in path:  # another storage backend
+def _is_missing(path: str, folder: bool) -> bool:
+    """Whether a file is missing, or a folder is missing or empty."""
+    if '://' in path:  # not a local path: no check
         return False
     if folder:
         return not Path(path).is_dir() or not any(os.scandir(path))

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Several processes on machines without CUDA."""
+"""Run several processes on machines without a GPU."""
 
 import gc
 import os
@@ -11,22 +11,23 @@ from mmengine.registry import MODEL_WRAPPERS
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
+from ..nested import iterate_dicts
 from .errors import UsageError
 
 SYNC_BN = ('SyncBN', 'MMSyncBN')
 
 
 def prepare_cpu_launch(cfg: Config) -> None:
-    """Make a launch by torchrun or slurm run on the CPU with gloo.
+    """Let processes that torchrun or slurm started run on the CPU.
 
     mmengine's launchers call ``torch.cuda.set_device`` and give the model
-    wrapper the GPU's number. So the process group is started here, before
-    the runner, and the wrapper is told that there is no device. Synchronised
-    batch norm, which needs a GPU, becomes plain batch norm; a single process
-    has that done by mmengine.
+    wrapper the number of a GPU. So this function starts the process group
+    itself, with gloo, before the runner is built, and sets the wrapper's
+    ``device_ids`` to None. It replaces synchronised batch norm, which needs a
+    GPU, by plain batch norm. (In a single process mmengine does that.)
 
-    Does nothing when there is an accelerator, or only one process, or mpi is
-    the launcher.
+    It does nothing if there is an accelerator, if there is no launcher or if
+    the launcher is mpi.
 
     Args:
         cfg: The experiment's config, changed in place.
@@ -52,23 +53,26 @@ def prepare_cpu_launch(cfg: Config) -> None:
     if not dist.is_initialized():
         dist.init_process_group('gloo')
     cfg.sync_bn = None
-    _without_sync_bn(cfg.model)
+    for node in iterate_dicts(cfg.model):
+        if node.get('type') in SYNC_BN:
+            node['type'] = 'BN'
     cfg.model_wrapper_cfg = _cpu_wrapper(cfg)
 
 
 def leave_process_group() -> None:
-    """End what the launcher began; call it when nothing uses the runner.
+    """End the process group, when nothing uses the runner any more.
 
-    mmengine leaves the group to the interpreter's exit, where a thread of
-    gloo that still has a tensor to give back aborts the process now and then.
+    mmengine leaves that to the interpreter's exit. There a thread of gloo
+    that still holds a tensor now and then aborts the process.
     """
     if dist.is_initialized():
         dist.destroy_process_group()
-        gc.collect()  # the model wrapper, in cycles, holds the group too
+        # The model wrapper holds the group too, in reference cycles.
+        gc.collect()
 
 
 def _slurm_to_torchrun() -> None:
-    """Express slurm's environment in the variables torch reads."""
+    """Set the environment variables that torch reads from those of slurm."""
     env = os.environ
     if 'SLURM_PROCID' not in env:
         raise UsageError(
@@ -99,14 +103,3 @@ def _cpu_wrapper(cfg: Config) -> ConfigDict:
     if issubclass(MODEL_WRAPPERS.get(wrapper.type), DistributedDataParallel):
         wrapper.device_ids = None
     return wrapper
-
-
-def _without_sync_bn(node: object) -> None:
-    """Replace synchronised batch norm in a nested config, in place."""
-    if isinstance(node, dict):
-        if node.get('type') in SYNC_BN:
-            node['type'] = 'BN'
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            _without_sync_bn(child)

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""What a user can get wrong, told in one line instead of a traceback."""
+"""Report what a user got wrong in one line instead of a traceback."""
 
 import os
 import sys
@@ -17,12 +17,13 @@ class UsageError(ValueError):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the process with one line on stderr when the user can remedy it.
+    """Turn an error that the user can remedy into one line on stderr.
 
-    Covers every ``ValueError`` that ivit itself raises, since each names the
-    wrong value and the remedy, and names that no registry knows. Any other
-    error keeps its traceback. Of the processes on one machine the first one
-    speaks.
+    These are the ``ValueError`` that ivit itself raises, each of which names
+    the wrong value and the remedy, and the ``KeyError`` of a registry that
+    does not know a name. The process then ends with status 1; of several
+    processes on a machine only the first one writes. Any other error keeps
+    its traceback.
     """
     try:
         yield
@@ -45,7 +46,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _raised_by_ivit(error: ValueError) -> bool:
-    """Whether a tool or a module of the package raised the error."""
+    """Whether a module of ivit raised the error."""
     if isinstance(error, UsageError):
         return True
     trace = error.__traceback__

@@ -4,7 +4,6 @@
 import argparse
 import os
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -12,6 +11,8 @@ from mmengine.registry import DATASETS, MODELS, RUNNERS
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
+from ..frameworks import FRAMEWORKS, require
+from ..nested import iterate_dicts
 from .checkpoint_check import CheckpointCheck
 from .distributed import prepare_cpu_launch
 from .errors import CUSTOM_IMPORTS, UsageError
@@ -57,11 +58,13 @@ def load_config(args: argparse.Namespace) -> Config:
         UsageError: If there is no such file, it cannot be read, it uses
             ivit without importing it, or there is no place for
             ``pretrained``.
+        MissingFrameworkError: If the framework that ``default_scope`` names
+            is not installed.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not Path(args.config).is_file():
         raise UsageError(f'config not found: {Path(args.config).absolute()}')
-    cfg = _read(args.config)
+    cfg = _read_config(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
@@ -69,17 +72,20 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
-    _place_pretrained(cfg)
+    _move_pretrained(cfg)
+    scope = cfg.get('default_scope')
+    if scope in FRAMEWORKS:
+        require(scope, args.config)
     _check_custom_imports(cfg, args.config)
     return cfg
 
 
-def _place_pretrained(cfg: Config) -> None:
+def _move_pretrained(cfg: Config) -> None:
     """Move ``pretrained`` to where mmengine looks for weights.
 
-    Here, since ``--cfg-options`` come after the file has been read.
+    The config cannot do it itself: ``--cfg-options`` are applied later.
     """
-    # Taken out, so that the config saved with a run means the same again.
+    # Removed, or loading the config that a run saves would do it twice.
     file = cfg.pop('pretrained', None)
     if file is None:
         return
@@ -100,20 +106,24 @@ def _place_pretrained(cfg: Config) -> None:
             f'{others[0].get("checkpoint")!r}. Leave one of them out, or set '
             'it to None'
         )
-    if not others:  # else as in mmdet's configs, which refer to a variable
+    if not others:  # otherwise init_cfg has the same file already
         init = dict(type='Pretrained', checkpoint=file)
         backbone.init_cfg = [*given, init] if given else init
 
 
-def _read(path: str) -> Config:
+def _read_config(path: str) -> Config:
     """Read a config file and import what it names in ``custom_imports``."""
     try:
         cfg = Config.fromfile(path, import_custom_modules=False)
-    except Exception as error:  # a config is Python: anything can be raised
+    except Exception as error:  # a config is Python and may raise anything
         text = ' '.join(str(getattr(error, 'msg', error)).split())
+        place = _find_unreadable_line(error, path)
+        # Of _base_ = 'mmdet::...', mmengine says nothing of the OneDL line.
+        for framework in FRAMEWORKS:
+            if text.startswith(f'{framework} is not installed'):
+                require(framework, place)
         raise UsageError(
-            f'{_place(error, path)} cannot be read: '
-            f'{type(error).__name__}: {text}'
+            f'{place} cannot be read: {type(error).__name__}: {text}'
         ) from error
     try:
         import_modules_from_strings(
@@ -128,11 +138,12 @@ def _read(path: str) -> Config:
     return cfg
 
 
-def _place(error: Exception, path: str) -> str:
-    """The config, or its base, that could not be read, with the line."""
+def _find_unreadable_line(error: Exception, path: str) -> str:
+    """The file, a config or a base of it, and the line that raised."""
     line = getattr(error, 'lineno', None)  # of a syntax error
     for frame, number in traceback.walk_tb(error.__traceback__):
-        # mmengine's name for what it reads: a config, or a copy gone by now.
+        # mmengine keeps the path of the config in `filename`, or that of a
+        # temporary copy, which is deleted by now.
         read = frame.f_locals.get('filename')
         in_mmengine = frame.f_globals.get('__name__') == Config.__module__
         if in_mmengine and isinstance(read, str) and os.path.isfile(read):
@@ -144,12 +155,12 @@ def _place(error: Exception, path: str) -> str:
 
 
 def build_runner(cfg: Config, whole_checkpoint: bool) -> Runner:
-    """Build the runner and guard it against foreign checkpoints.
+    """Build the runner, with a check of the checkpoints it loads.
 
     Args:
         cfg: The complete config.
         whole_checkpoint: Whether all weights of a checkpoint have to fit, or
-            the backbone's alone.
+            only those of the backbone. See :class:`CheckpointCheck`.
 
     Raises:
         UsageError: If the launcher did not start this process.
@@ -162,30 +173,21 @@ def build_runner(cfg: Config, whole_checkpoint: bool) -> Runner:
 
 
 def _check_custom_imports(cfg: Config, path: str) -> None:
-    """Refuse a config that works here alone.
+    """Refuse a config that uses ivit but does not import it.
 
-    The tools import ivit; mim, mmdet's own tools and the Inferencers find
-    its classes only by the config's ``custom_imports``.
+    It would work here, since the tools import ivit, but not with mim, mmdet's
+    own tools and the Inferencers. These find ivit's classes only by the
+    config's ``custom_imports``.
     """
     imports = (cfg.get('custom_imports') or {}).get('imports') or []
     if 'ivit' in ([imports] if isinstance(imports, str) else imports):
         return
-    for kind in _types(cfg.to_dict()):
-        for registry in (MODELS, DATASETS):
+    for node in iterate_dicts(cfg.to_dict()):
+        kind = node.get('type')
+        for registry in (MODELS, DATASETS) if isinstance(kind, str) else ():
             found = registry.module_dict.get(kind)
             if found and found.__module__.partition('.')[0] == 'ivit':
                 raise UsageError(
                     f'{path} uses {kind!r}, which is not in the registry '
                     f'until ivit is imported. Add to it: {CUSTOM_IMPORTS}'
                 )
-
-
-def _types(node: object) -> Iterator[str]:
-    """The ``type`` of every dict in a nested config."""
-    if isinstance(node, dict):
-        if isinstance(node.get('type'), str):
-            yield node['type']
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            yield from _types(child)

@@ -2,41 +2,38 @@
 """Layer-wise decay of the learning rate, for any model with a backbone."""
 
 from collections import defaultdict
-from collections.abc import Callable
-from functools import partial
 
 from mmengine.logging import print_log
+from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
-from mmpretrain.engine import LearningRateDecayOptimWrapperConstructor
 from torch import nn
 
-from .no_decay import exempt
+from .no_decay import exempt_from_decay
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
-class LayerDecayOptimWrapperConstructor(
-    LearningRateDecayOptimWrapperConstructor
-):
+class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """Smaller learning rates for the layers nearer to the image.
 
-    mmpretrain's constructor, which knows classifiers alone, for detectors
-    and segmentors too. A parameter of layer i of n gets
-    ``lr * layer_decay_rate ** (n - 1 - i)``, where the backbone's
-    ``get_layer_depth`` says what i and n are; all outside of the backbone is
-    of layer n - 1 and has the full rate. Vectors, position tables and
-    ``scale`` have no weight decay, as in
-    :class:`NoDecayOptimWrapperConstructor`. A summary goes to the log.
+    A parameter of layer i of n gets ``lr * layer_decay_rate ** (n - 1 - i)``.
+    The backbone's ``get_layer_depth`` says what i and n are, as backbones of
+    mmpretrain do. All parameters outside of the backbone are of layer n - 1
+    and have the full rate. Vectors, position tables and ``scale`` have no
+    weight decay, as in :class:`NoDecayOptimWrapperConstructor`. The rates go
+    to the log.
 
     Args:
         optim_wrapper_cfg: Config of the optimizer wrapper; its optimizer has
             ``lr`` and ``weight_decay``.
-        paramwise_cfg: ``layer_decay_rate`` in (0, 1], and, for the weights
-            that decay, ``custom_keys`` with ``decay_mult``.
+        paramwise_cfg: ``layer_decay_rate`` in (0, 1], and optionally
+            ``custom_keys`` as in mmengine, with ``decay_mult`` but without
+            ``lr_mult``.
 
     Raises:
-        ValueError: If one of these is missing, out of its range or would be
-            ignored, or, when called, the model's backbone has no
-            ``get_layer_depth``.
+        ValueError: If ``layer_decay_rate``, ``lr`` or ``weight_decay`` is
+            missing, ``layer_decay_rate`` is out of its range or
+            ``custom_keys`` has an ``lr_mult``. When called, if the model's
+            backbone has no ``get_layer_depth``.
     """
 
     def __init__(
@@ -63,25 +60,13 @@ class LayerDecayOptimWrapperConstructor(
                     'decay; leave it out.'
                 )
 
-    def add_params(
-        self,
-        params: list[dict],
-        module: nn.Module,
-        prefix: str = '',
-        get_layer_depth: Callable[[str], tuple[int, int]] | None = None,
-    ) -> None:
-        """Add a group for every trained parameter.
+    def add_params(self, params: list[dict], module: nn.Module) -> None:
+        """Add a group for every parameter that is trained.
 
         Args:
-            params: The groups; changed in place.
-            module: The model, or, as this calls itself, a part of it.
-            prefix: The place of the part in the model.
-            get_layer_depth: Depth and number of layers by a parameter's
-                name in the model; by default that of the backbone.
+            params: The groups of the optimizer; changed in place.
+            module: The whole model.
         """
-        if get_layer_depth is not None:
-            super().add_params(params, module, prefix, get_layer_depth)
-            return
         backbone = getattr(module, 'backbone', None)
         if not hasattr(backbone, 'get_layer_depth'):
             raise ValueError(
@@ -90,21 +75,49 @@ class LayerDecayOptimWrapperConstructor(
                 'so its layers are not known; use one of ivit or mmpretrain, '
                 'or leave out constructor.'
             )
-        depth = partial(backbone.get_layer_depth, prefix='backbone.')
-        super().add_params(params, module, prefix, depth)
-        summary = f'{_summary(params)}\n{exempt(module, params)}'
+        get_layer_depth = module.backbone.get_layer_depth
+        decay_rate = self.paramwise_cfg['layer_decay_rate']
+        for name, parameter in module.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            layer, layers = get_layer_depth(name, prefix='backbone.')
+            lr_scale = decay_rate ** (layers - 1 - layer)
+            settings = self._find_custom_settings(name)
+            decay_mult = settings.pop('decay_mult', 1.0)
+            params.append(
+                {
+                    **settings,
+                    'params': [parameter],
+                    'param_name': name,
+                    'weight_decay': self.base_wd * decay_mult,
+                    'lr': self.base_lr * lr_scale,
+                    'lr_scale': lr_scale,
+                    'layer_id': layer,
+                }
+            )
+        without_decay = exempt_from_decay(module, params)
+        summary = f'{_summarize_rates(params)}\n{without_decay}'
         print_log(summary, logger='current')
 
+    def _find_custom_settings(self, name: str) -> dict:
+        """A copy of what ``custom_keys`` has for a parameter.
 
-def _summary(params: list[dict]) -> str:
-    """A line for each layer."""
+        As in mmengine, the longest key that is a part of the name counts.
+        """
+        custom_keys = self.paramwise_cfg.get('custom_keys', {})
+        found = sorted(key for key in custom_keys if key in name)
+        return dict(custom_keys[max(found, key=len)]) if found else {}
+
+
+def _summarize_rates(groups: list[dict]) -> str:
+    """The rate of every layer, a line for each."""
     layers = defaultdict(list)
-    for group in params:
+    for group in groups:
         layers[group['layer_id']].append(group)
     lines = ['Learning rates by layer:']
-    for layer, groups in sorted(layers.items()):
+    for layer, members in sorted(layers.items()):
         lines.append(
-            f'layer {layer}: lr {groups[0]["lr"]:.3g}, x '
-            f'{groups[0]["lr_scale"]:.3g}; {len(groups)} tensors'
+            f'layer {layer}: lr {members[0]["lr"]:.3g}, x '
+            f'{members[0]["lr_scale"]:.3g}; {len(members)} tensors'
         )
     return '\n'.join(lines)

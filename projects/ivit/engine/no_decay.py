@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Weight decay on matrices and kernels alone, for any model."""
+"""Weight decay for matrices and kernels only, for any model."""
 
 import re
 from collections import defaultdict
@@ -9,10 +9,10 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
-# Of more than one dimension, but no matrices: position tables, as the
-# backbones here and those of mmdet and mmpretrain call them, and the scale of
-# FLatten's focused attention.
-TABLES = (
+# Parameters of more than one dimension that are no matrices: position tables,
+# by their names in the backbones of ivit, mmdet and mmpretrain, and the scale
+# of focused attention.
+TABLES_AND_SCALE = (
     r'positional_encoding|(?:absolute_)?pos_embed\d*|'
     r'relative_position_bias_table|scale'
 )
@@ -20,20 +20,20 @@ TABLES = (
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class NoDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """No weight decay where it regularises nothing.
+    """mmengine's constructor, without weight decay where it has no use.
 
-    mmengine's constructor, with decay 0, whatever ``paramwise_cfg`` says, on
+    Whatever ``paramwise_cfg`` says, the decay is 0 for
 
-    - vectors and numbers: biases and the weights of norms, of necks and
-      heads too;
+    - vectors and numbers, which are the biases and the weights of norms, also
+      those of necks and heads;
     - position tables and the ``scale`` of focused attention.
 
-    What these are, and how many, goes to the log.
+    The log says how many parameters of each kind these are.
 
     Args:
         optim_wrapper_cfg: Config of the optimizer wrapper.
-        paramwise_cfg: As in mmengine, such as ``lr_mult`` in
-            ``custom_keys``; may be left out.
+        paramwise_cfg: Optional rules as in mmengine, such as ``lr_mult`` in
+            ``custom_keys``.
 
     Raises:
         ValueError: If ``paramwise_cfg`` has ``layer_decay_rate``, which is
@@ -43,7 +43,8 @@ class NoDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def __init__(
         self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None
     ) -> None:
-        # Without any rule mmengine makes one group of all parameters.
+        # With a rule mmengine makes a group for each parameter, without any
+        # it makes one group of all.
         rules = {**(paramwise_cfg or {}), 'flat_decay_mult': 0.0}
         super().__init__(optim_wrapper_cfg, rules)
         if 'layer_decay_rate' in rules:
@@ -66,23 +67,24 @@ class NoDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             params: The groups; changed in place.
             module: The model, or, as this calls itself, a part of it.
             prefix: The place of the part in the model.
-            is_dcn_module: As in mmengine.
+            is_dcn_module: Whether the part is in a deformable convolution;
+                mmengine passes it.
         """
         super().add_params(params, module, prefix, is_dcn_module)
         if not prefix:
-            print_log(exempt(module, params), logger='current')
+            print_log(exempt_from_decay(module, params), logger='current')
 
 
-def exempt(model: nn.Module, groups: list[dict]) -> str:
-    """Take weight decay from vectors, position tables and ``scale``.
+def exempt_from_decay(model: nn.Module, groups: list[dict]) -> str:
+    """Set the weight decay of vectors, position tables and ``scale`` to 0.
 
     Args:
         model: The model.
-        groups: As an optimizer takes them, with one parameter of the model
-            each; changed in place.
+        groups: The optimizer's groups, each with one parameter of the model;
+            changed in place.
 
     Returns:
-        A summary: how much has no decay, and what it is.
+        A summary: how many parameters of each kind have no decay.
     """
     names = {id(value): name for name, value in model.named_parameters()}
     kinds = defaultdict(list)
@@ -91,19 +93,20 @@ def exempt(model: nn.Module, groups: list[dict]) -> str:
         name = names[id(parameter)].rpartition('.')[2]
         if parameter.ndim < 2:
             name = 'vectors (biases, norms)'
-        elif not re.fullmatch(TABLES, name):
+        elif not re.fullmatch(TABLES_AND_SCALE, name):
             continue
         kinds[name].append(group)
         group['weight_decay'] = 0.0
     free = [group for kind in kinds.values() for group in kind]
     return '\n  '.join(
         [
-            f'Without weight decay: {_size(free)}, of {_size(groups)}:',
-            *(f'{kind}: {_size(part)}' for kind, part in kinds.items()),
+            f'Without weight decay: {_count(free)}, of {_count(groups)}:',
+            *(f'{kind}: {_count(part)}' for kind, part in kinds.items()),
         ]
     )
 
 
-def _size(groups: list[dict]) -> str:
+def _count(groups: list[dict]) -> str:
+    """The number of parameters and of the numbers in them, in words."""
     numbers = sum(group['params'][0].numel() for group in groups)
     return f'{len(groups)} tensors with {numbers:,} numbers'

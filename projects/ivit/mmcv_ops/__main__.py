@@ -1,8 +1,8 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Run a script with the stand-in for mmcv's compiled operators in place.
 
-Usage: ``python -m ivit.mmcv_ops SCRIPT [ARGS...]``. For scripts such as
-mmdet's own tools, which import mmcv.ops before they read any config.
+Usage: ``python -m ivit.mmcv_ops SCRIPT [ARGS...]``. It is for scripts that
+import mmcv.ops before they read a config, such as mmdet's own tools.
 """
 
 import runpy

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""The contents of the stand-in module."""
+"""The contents of the module that stands in for ``mmcv._ext``."""
 
 from types import ModuleType
 
@@ -19,8 +19,8 @@ def get_compiling_cuda_version() -> str:
     return 'none (ivit stand-in)'
 
 
-def fill(module: ModuleType) -> None:
-    """Give ``module`` the operators, each under mmcv's name for it."""
+def add_operators(module: ModuleType) -> None:
+    """Add the operators to ``module`` by the names that mmcv has for them."""
     ops = (
         nms.nms,
         nms.softnms,

@@ -1,12 +1,12 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""What the stand-in answers for operators it does not have."""
+"""Placeholders for the operators that the stand-in does not have."""
 
 from collections.abc import Callable
 from typing import NoReturn
 
 
 class MissingOpError(NotImplementedError):
-    """An operator that exists only in a compiled mmcv was called."""
+    """An operator was called that only a compiled mmcv has."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -20,13 +20,20 @@ class MissingOpError(NotImplementedError):
 
 
 def missing_op(name: str) -> Callable[..., NoReturn]:
-    """The attribute ``name`` of an extension that lacks that operator.
+    """A function in place of a missing operator; calling it is an error.
 
-    mmcv asks for every operator when it is imported, so the attribute must
-    exist; only calling it is an error.
+    mmcv looks up every operator when it is imported, so the stand-in needs an
+    attribute for each.
+
+    Args:
+        name: Name of the operator.
+
+    Returns:
+        A function that raises :class:`MissingOpError`.
 
     Raises:
-        AttributeError: For private and special names, which no operator has.
+        AttributeError: If the name begins with an underscore: no operator's
+            name does.
     """
     if name.startswith('_'):
         raise AttributeError(f'the stand-in for mmcv._ext has no {name!r}')

@@ -1,7 +1,8 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Non-maximum suppression, in mmcv's calling convention.
 
-Boxes are ``(N, 4)``, x1 y1 x2 y2 in pixels, sides x2 - x1 + offset.
+Boxes are ``(N, 4)``: x1, y1, x2, y2 in pixels. The sides of a box are
+x2 - x1 + offset and y2 - y1 + offset.
 """
 
 import numpy as np
@@ -13,9 +14,9 @@ from torchvision.ops import nms as torchvision_nms
 def nms(
     bboxes: Tensor, scores: Tensor, iou_threshold: float, offset: int
 ) -> Tensor:
-    """Indices of the boxes kept, by falling score.
+    """Keep the boxes that no box of higher score overlaps too much.
 
-    A box goes when its IoU with a kept one is above ``iou_threshold``.
+    A box is dropped if its IoU with a kept box is above ``iou_threshold``.
 
     Args:
         bboxes: ``(N, 4)``; half precision is computed in float32.
@@ -24,21 +25,22 @@ def nms(
         offset: 0, or 1 for boxes that include their last pixel.
 
     Returns:
-        ``(K,)``, int64.
+        Indices ``(K,)`` of the kept boxes by falling score, int64.
     """
     dtype = torch.promote_types(bboxes.dtype, scores.dtype)
     if offset:
-        # Widening x2 and y2 in float64 is exact, as x2 - x1 + 1 is for
-        # whole pixels in the compiled op's float32.
+        # torchvision has no offset, so it is added to x2 and y2. For whole
+        # pixels that is exact in float64, as is x2 - x1 + 1 in the compiled
+        # operator's float32.
         dtype = torch.float64
         bboxes = bboxes.to(dtype) + bboxes.new_tensor([0, 0, offset, offset])
     elif dtype.itemsize < 4:
         dtype = torch.float32
-    # The compiled op compares in the boxes' precision: an IoU of 0.3 is not
-    # above a threshold of 0.3.
+    # Rounded as the compiled operator rounds it, to the precision of the
+    # boxes: an IoU of 0.3 is not above a threshold of 0.3.
     threshold = torch.tensor(iou_threshold, dtype=dtype).item()
-    # Equal scores come in the order of torch's plain sort, as compiled;
-    # torchvision's own sort, a stable one, then leaves them so.
+    # Boxes of equal score are taken in the order of torch's sort, as in the
+    # compiled operator. torchvision's sort is stable and keeps that order.
     order = scores.sort(descending=True).indices
     kept = torchvision_nms(
         bboxes.to(dtype)[order], scores.to(dtype)[order], threshold
@@ -56,26 +58,29 @@ def softnms(
     method: int,
     offset: int,
 ) -> Tensor:
-    """Soft-NMS (Bodla et al., 2017): overlap lowers scores, step by step.
+    """Soft-NMS (Bodla et al., 2017): lower the scores of overlapping boxes.
 
-    Equal scores are taken in the compiled op's order, which comes from
-    swapping the best box to the front and the last box into gaps.
+    Boxes of equal score are taken in the order of the compiled operator. It
+    swaps the best box to the front and moves the last boxes into the gaps
+    that dropped boxes leave.
 
     Args:
         boxes: ``(N, 4)`` on the CPU.
         scores: ``(N,)`` on the CPU.
-        dets: ``(N, 5)``, written: the boxes kept and their new scores.
-        iou_threshold: Where methods 0 and 1 begin to act.
-        sigma: Width of method 2.
+        dets: ``(N, 5)``; the first K rows are written: the kept boxes and
+            their new scores.
+        iou_threshold: The IoU from which methods 0 and 1 act.
+        sigma: Width of the Gaussian of method 2.
         min_score: Boxes whose score falls below it are dropped.
-        method: 0 drops, 1 scales by 1 - IoU, 2 by exp(-IoU^2 / sigma).
+        method: What happens to the score of an overlapping box: 0 sets it to
+            0, 1 scales it by 1 - IoU, 2 scales it by exp(-IoU^2 / sigma).
         offset: 0, or 1 for boxes that include their last pixel.
 
     Returns:
-        ``(K,)``, int64: indices of the first K rows of ``dets``.
+        Indices ``(K,)`` of the kept boxes in ``boxes``, int64.
     """
     rows = _to_numpy(torch.cat([boxes, scores[:, None].to(boxes)], 1))
-    # Threshold, width and limit in the boxes' precision, as compiled.
+    # All in the precision of the boxes, as in the compiled operator.
     iou_threshold, sigma, min_score = rows.dtype.type(
         [iou_threshold, sigma, min_score]
     )
@@ -103,14 +108,15 @@ def softnms(
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Groups of boxes: each one kept, then those it suppresses.
+    """Group the boxes: each kept box and the boxes that it suppresses.
 
     Args:
-        dets: ``(N, 5)`` on the CPU, boxes and scores.
-        iou_threshold: Boxes of this IoU or more are suppressed.
+        dets: Boxes and scores, ``(N, 5)``, on the CPU.
+        iou_threshold: A kept box suppresses boxes of this IoU or more.
 
     Returns:
-        Indices, each group and the groups by falling score.
+        Indices of the boxes of each group. The groups are in order of falling
+        score, and so are the boxes in each.
     """
     rows = _to_numpy(dets)
     left = dets[:, 4].sort(descending=True).indices.numpy()
@@ -125,7 +131,7 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
 
 
 def _to_numpy(boxes: Tensor) -> np.ndarray:
-    """A copy that numpy can hold: it knows no bfloat16."""
+    """The boxes in float32 or float64, since numpy has no bfloat16."""
     boxes = boxes.detach()
     return boxes.to(torch.promote_types(boxes.dtype, torch.float32)).numpy()
 

@@ -21,20 +21,25 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Average bilinear samples of each bin of each region.
+    """Average bilinear samples in every bin of every region.
 
     Args:
         input: ``(B, C, H, W)``; half precision is computed in float32.
-        rois: ``(K, 5)``, image index and x1 y1 x2 y2 in image pixels.
+        rois: Regions ``(K, 5)``: index of the image and x1, y1, x2, y2 in
+            pixels of the image.
         output: ``(K, C, aligned_height, aligned_width)``, written.
-        argmax_y: Unused: of the max mode.
-        argmax_x: Unused: of the max mode.
+        argmax_y: For the maximum; not used.
+        argmax_x: For the maximum; not used.
         aligned_height: Bins per column.
         aligned_width: Bins per row.
         spatial_scale: Map pixels per image pixel.
         sampling_ratio: Samples per bin and axis; 0 adapts to the region.
-        pool_mode: 1, average. Maximum, 0, is not here.
-        aligned: Shift by half a pixel, so that samples hit pixel centres.
+        pool_mode: 1 for the average; 0, the maximum, is not available.
+        aligned: Whether to shift the regions by half a pixel, which takes
+            whole coordinates for the corners of pixels.
+
+    Raises:
+        MissingOpError: If ``pool_mode`` is 0.
     """
     _check_mode(pool_mode)
     dtype = _compute_dtype(input)
@@ -66,7 +71,11 @@ def roi_align_backward(
 ) -> None:
     """Write the gradient of the map to ``grad_input`` (B, C, H, W).
 
-    The other arguments are those of :func:`roi_align_forward`.
+    ``grad_output`` is ``(K, C, aligned_height, aligned_width)``. The other
+    arguments are those of :func:`roi_align_forward`.
+
+    Raises:
+        MissingOpError: If ``pool_mode`` is 0.
     """
     _check_mode(pool_mode)
     dtype = _compute_dtype(grad_output)

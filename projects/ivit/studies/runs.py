@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 from mmengine.config import Config
 from rich.console import Console
 
+from ..nested import iterate_nested
 from ..report.history import History
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -152,10 +153,8 @@ class _Attempt:
         if not path.exists():
             write_json(path, settings)
             return
-        old, new = (
-            dict(_flat(tree))
-            for tree in (json.loads(path.read_text()), settings)
-        )
+        old = _flatten(json.loads(path.read_text()))
+        new = _flatten(settings)
         missing = object()
         differences = [
             f'{key} {old.get(key, "absent")} instead of '
@@ -316,14 +315,13 @@ def _load(config: str, options: Mapping[str, Any]) -> Config:
     return cfg
 
 
-def _flat(tree: Any, key: str = '') -> Iterator[tuple[str, Any]]:
-    """The leaves of a nested dict by their dotted keys."""
-    if isinstance(tree, (dict, list)) and tree:
-        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
-        for name, value in items:
-            yield from _flat(value, f'{key}.{name}' if key else str(name))
-    else:
-        yield key, tree
+def _flatten(settings: dict[str, Any]) -> dict[str, Any]:
+    """The values that hold no others, by their dotted keys."""
+    return {
+        key: value
+        for key, value in iterate_nested(settings)
+        if not (value and isinstance(value, (dict, list)))
+    }
 
 
 def write_json(path: Path, content: Any) -> None:

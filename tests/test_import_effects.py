@@ -1,0 +1,58 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""The list in ivit's docstring of what importing it changes elsewhere."""
+
+import sys
+
+import torch
+from mmengine.registry import Registry, root
+from mmengine.runner.checkpoint import CheckpointLoader
+
+import ivit
+
+
+def is_ours(thing):
+    return type(thing).__module__.startswith('ivit.') or (
+        getattr(thing, '__module__', '').startswith('ivit.')
+    )
+
+
+def test_registered_names():
+    names = {}
+    for variable, registry in vars(root).items():
+        if isinstance(registry, Registry):
+            classes = registry.module_dict.items()
+            if found := {name for name, cls in classes if is_ours(cls)}:
+                names[variable] = found
+    assert names == {
+        'MODELS': set(ivit.backbones.__all__),
+        'DATASETS': {
+            'ShapesDetDataset',
+            'ShapesSegDataset',
+            'ShapesClsDataset',
+        },
+        'HOOKS': {'CompileBackboneHook'},
+        'OPTIM_WRAPPERS': {'BFloat16CPUOptimWrapper'},
+        'OPTIM_WRAPPER_CONSTRUCTORS': {
+            'LayerDecayOptimWrapperConstructor',
+            'NoDecayOptimWrapperConstructor',
+        },
+    }
+
+
+def test_finders():
+    (finder,) = (finder for finder in sys.meta_path if is_ours(finder))
+    assert finder.find_spec('mmcv._ext') is not None
+    assert finder.find_spec('mmcv.ops') is None
+
+
+def test_loaders():
+    schemes = CheckpointLoader._schemes.items()
+    prefixes = {prefix for prefix, loader in schemes if is_ours(loader)}
+    assert prefixes == {'', 'http://', 'https://'}
+
+
+def test_operators():
+    names = torch._C._dispatch_get_all_op_names()
+    ours = {name for name in names if name.startswith('ivit::')}
+    expected = {'ivit::focused_attention', 'ivit::focused_attention_backward'}
+    assert ours == (expected if torch.cuda.is_available() else set())
