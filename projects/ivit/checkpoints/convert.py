@@ -64,13 +64,13 @@ def from_official(content: Mapping[str, Any]) -> dict[str, Any]:
             'converted with --to official; one of a backbone alone is used as '
             'it is.'
         )
-    state, aside = {}, {}
+    state, official_only = {}, {}
     for name, value in weights.items():
         is_norm = name.startswith(FINAL_NORM)
         if re.fullmatch(STALE_BUFFERS, name) or (
             is_norm and family in PVT_FAMILIES
         ):
-            aside[name] = value
+            official_only[name] = value
         elif name.startswith(HEAD):
             state[name.replace(HEAD, OUR_HEAD, 1)] = value
         elif is_norm:
@@ -81,7 +81,7 @@ def from_official(content: Mapping[str, Any]) -> dict[str, Any]:
     return {
         'state_dict': state,
         'meta': {'converted_from': describe(weights)},
-        OFFICIAL_ONLY: aside,
+        OFFICIAL_ONLY: official_only,
     }
 
 
@@ -146,7 +146,7 @@ def to_official(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _make_identity_norm(table: Tensor) -> dict[str, Tensor]:
-    """The weights of a norm that changes no scale, as wide as ``table``."""
+    """Weight 1 and bias 0 of a norm with the width of ``table``."""
     channels = table.shape[-1]
     return {
         f'{FINAL_NORM}weight': torch.ones(channels, dtype=table.dtype),

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Download checkpoints, and keep no file that is none."""
+"""Download checkpoints and check them."""
 
 import os
 import re

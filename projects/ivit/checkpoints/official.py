@@ -127,8 +127,8 @@ def _fit_to_backbone(
 ) -> None:
     """Reduce ``state_dict`` to what ``backbone`` loads, or raise."""
     own = backbone.state_dict()
-    share = _select_own_weights(state_dict, prefix)
-    given = _drop_and_rename(share, own if output_norms else {})
+    weights = _select_own_weights(state_dict, prefix)
+    given = _drop_and_rename(weights, own if output_norms else {})
     given, resized = fit_tables(given, own)
     may_be_missing = r'norm\d\.' if output_norms else NO_NAME
     check_fit(backbone, given, may_be_missing, may_be_left_over)
@@ -136,10 +136,10 @@ def _fit_to_backbone(
     print_log(
         f'{type(backbone).__name__}: loaded {len(taken)} of {len(own)} '
         f'tensors, resized {len(resized)}; the checkpoint is '
-        f'{describe(share)}.',
+        f'{describe(weights)}.',
         logger='current',
     )
-    norms = [name for name in share if re.match(r'norm\d*\.', name)]
+    norms = [name for name in weights if re.match(r'norm\d*\.', name)]
     if norms and all(name.startswith(NORMS_OF_CLASSIFIERS) for name in norms):
         # A classifier has no norms on its other outputs. With the backbone's
         # own values torch does not report them as missing.
@@ -166,17 +166,17 @@ def _select_own_weights(
 
 
 def _drop_and_rename(
-    share: Mapping[str, Tensor], own: Mapping[str, Tensor]
+    weights: Mapping[str, Tensor], own: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Drop what belongs to a classifier alone.
 
     Its final norm becomes ``norm3`` if the backbone has one and the
     checkpoint has not.
     """
-    weight = f'{LAST_OUTPUT_NORM}weight'
-    takes_norm = weight in own and weight not in share
+    norm_weight = f'{LAST_OUTPUT_NORM}weight'
+    takes_norm = norm_weight in own and norm_weight not in weights
     given = {}
-    for name, value in share.items():
+    for name, value in weights.items():
         if name.startswith(FINAL_NORM) and takes_norm:
             name = name.replace(FINAL_NORM, LAST_OUTPUT_NORM, 1)
         if not (

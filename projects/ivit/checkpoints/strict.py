@@ -104,13 +104,13 @@ def _check_before_loading(
     ``state_dict`` keeps only the backbone's weights, without their prefix.
     """
     if not prefix and any(name.startswith(BACKBONE) for name in state_dict):
-        share = {
+        weights = {
             name.removeprefix(BACKBONE): value
             for name, value in state_dict.items()
             if name.startswith(BACKBONE)
         }
         state_dict.clear()
-        state_dict.update(share)
+        state_dict.update(weights)
     given = {
         name.removeprefix(prefix): value
         for name, value in state_dict.items()

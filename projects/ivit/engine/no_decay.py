@@ -107,6 +107,6 @@ def exempt_from_decay(model: nn.Module, groups: list[dict]) -> str:
 
 
 def _count(groups: list[dict]) -> str:
-    """The number of parameters and of the numbers in them, in words."""
+    """Say how many tensors and how many numbers the groups have."""
     numbers = sum(group['params'][0].numel() for group in groups)
     return f'{len(groups)} tensors with {numbers:,} numbers'
