@@ -47,6 +47,12 @@ def test_the_whole_page(configs):
     assert model_zoo.as_page(configs) == PAGE
 
 
+@pytest.mark.slow
+def test_the_families_in_the_readme(configs):
+    rows = model_zoo.as_family_rows(configs, 'docs/models.md')
+    assert rows in (ROOT / 'README.md').read_text()
+
+
 def test_sizes_and_labels_of_a_family(configs):
     family = model_zoo.FAMILIES[0]
     small = {
