@@ -30,6 +30,7 @@ class Wide:
         return Workload(nn.Sequential(*layers), (x,), self.setting)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REFS.exists(), reason='needs Linux')
 def test_peak_of_a_child(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parent)

@@ -24,6 +24,7 @@ def script(tmp_path):
     return folder / 'script.py'
 
 
+@pytest.mark.slow
 def test_runs_a_script_as_main(script):
     done = subprocess.run(
         [sys.executable, '-m', 'ivit.mmcv_ops', 'tools/script.py', 'a', '--b'],

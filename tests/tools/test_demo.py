@@ -65,6 +65,7 @@ def test_demo_twice(tmp_path):
     assert all((run / 'epoch_1.pth').is_file() for run in runs)
 
 
+@pytest.mark.slow
 def test_no_report_without_data(tmp_path):
     (tmp_path / 'shapes').mkdir()  # some folder of the user's
     done = run_demo(tmp_path)

@@ -162,6 +162,7 @@ model = dict(backbone=dict(init_cfg=None))
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', MODELS)
 def test_models_of_others(tool, tmp_path, capsys, name):
     text, row = MODELS[name]

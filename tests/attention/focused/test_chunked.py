@@ -78,7 +78,13 @@ def test_values_and_gradients(case):
         assert error(got, wanted) < 1e-9
 
 
-@pytest.mark.parametrize('case', CASES[2:])
+@pytest.mark.parametrize(
+    'case',
+    [
+        pytest.param(case, marks=[] if case == CASES[3] else pytest.mark.slow)
+        for case in CASES[2:]
+    ],
+)
 def test_second_derivatives(case, monkeypatch):
     monkeypatch.setattr(chunks, 'CHUNK_ELEMENTS', 8)
     *sizes, heads, p = case
