@@ -39,20 +39,22 @@ def show_inherited_arguments(cls: type, root: type) -> None:
     if not cls.__doc__:
         return
     doc = inspect.cleandoc(cls.__doc__)
-    described = _entries(doc)
-    inherited = {
-        name: entry
-        for base in reversed(bases)
+    entries: dict[str, str] = {}
+    for base in bases:
         for name, entry in _entries(
             inspect.cleandoc(base.__doc__ or '')
-        ).items()
-        if name in parameters and name not in described
-    }
-    if inherited:
-        head, args, rest = doc.partition('\n\nArgs:\n')
-        own_entries, blank, tail = rest.partition('\n\n')
-        entries = '\n'.join(filter(None, [own_entries, *inherited.values()]))
-        cls.__doc__ = f'{head}\n\nArgs:\n{entries}{blank}{tail}'
+        ).items():
+            entries.setdefault(name, entry)
+    section = '\n'.join(
+        ['Args:', *(entries[name] for name in parameters if name in entries)]
+    )
+    if '\n\nArgs:\n' in doc:
+        before, _, rest = doc.partition('\n\nArgs:\n')
+        after = ''.join(rest.partition('\n\n')[1:])
+    else:
+        place = re.search(r'\n\n(Raises|Example):|$', doc).start()  # type: ignore[union-attr]
+        before, after = doc[:place], doc[place:]
+    cls.__doc__ = f'{before}\n\n{section}{after}'
 
 
 def _entries(doc: str) -> dict[str, str]:
