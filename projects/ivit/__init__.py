@@ -36,8 +36,8 @@ try:
 
     checkpoints.install_loaders()
 except Exception:
-    # `python -m ivit.check_env` must start in order to say what is wrong.
-    if f'{__name__}.check_env' not in sys.orig_argv:
+    # Both of these must start in order to say what is wrong.
+    if {f'{__name__}.check_env', 'check-env'}.isdisjoint(sys.orig_argv):
         raise
 
 __version__ = '0.1.0'

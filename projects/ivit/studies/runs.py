@@ -5,7 +5,7 @@
 
     FOLDER/NAME/
       settings.json   the whole config, to tell other settings by
-      config.py       the same for tools/train.py
+      config.py       the same for ``ivit train``
       log.txt         what the process said
       result.json     metrics of the last validation; the run is finished
 """
@@ -27,7 +27,7 @@ from ..nested import iterate_nested
 from ..report.history import History
 
 ROOT = Path(__file__).resolve().parents[3]
-TRAIN = (sys.executable, str(ROOT / 'tools' / 'train.py'))
+TRAIN = (sys.executable, '-m', 'ivit', 'train')
 SHOWN = 5  # differing settings named in a message
 END_OF_LOG = 25  # lines
 # glibc hands the memory of each step back to the system and asks for it
@@ -79,7 +79,7 @@ def execute(
         folder: Where each has its work dir.
         jobs: Processes at once; each has an equal share of the cores.
         command: What is called with the config and the options of
-            ``tools/train.py``.
+            ``ivit train``.
 
     Returns:
         By the names of the runs what their ``result.json`` have: ``metrics``
