@@ -7,7 +7,6 @@ beside it, with the log, the checkpoint and a copy of its report.
 
 import argparse
 import logging
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,8 +17,7 @@ from mmengine.runner import Runner
 
 from .. import engine, report
 
-ROOT = Path(__file__).resolve().parents[3]
-CONFIG = 'configs/mask_rcnn_ivit_n_shapes.py'
+CONFIG = 'mask_rcnn_ivit_n_shapes'
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -35,7 +33,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--work-dir',
         type=Path,
-        default=ROOT / 'work_dirs' / 'demo',
+        default=Path('work_dirs/demo'),
         help='folder for report and runs (default: %(default)s)',
     )
     parser.add_argument(
@@ -73,15 +71,12 @@ def make_report(runner: Runner, stopwatch: report.Stopwatch) -> tuple:
 def run(args: argparse.Namespace) -> str:
     """Train, evaluate, report, and return the line that sums it up."""
     started = process_start()
-    called_from = Path.cwd()
-    work_dir = args.work_dir.absolute()
-    os.chdir(ROOT)  # the config's data folder is relative to it
-    cfg = Config.fromfile(CONFIG)
+    cfg = Config.fromfile(engine.find_config(CONFIG))
     # Of the APs per class mmdet keeps those of the metric named last.
     cfg.val_evaluator.update(metric=['segm', 'bbox'], classwise=True)
     cfg.merge_from_dict(args.cfg_options)
     run_name = time.strftime('%Y%m%d_%H%M%S', time.localtime(started))
-    run_dir = work_dir / run_name
+    run_dir = args.work_dir / run_name
     cfg.work_dir = str(run_dir)
     stopwatch = report.Stopwatch(args.since or started, started)
     runner = Runner.from_cfg(cfg)
@@ -89,10 +84,8 @@ def run(args: argparse.Namespace) -> str:
     runner.train()
     page, history = make_report(runner, stopwatch)
     report.write_page(page, run_dir / 'report.html')
-    path = work_dir / 'report.html'
+    path = args.work_dir / 'report.html'
     report.write_page(page, path)
-    if path.is_relative_to(called_from):
-        path = path.relative_to(called_from)
     return (
         f'demo: box_AP50={history.shown("bbox_mAP_50")} '
         f'mask_AP50={history.shown("segm_mAP_50")} '

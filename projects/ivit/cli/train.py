@@ -12,7 +12,7 @@ from .. import engine
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog='ivit train', description=__doc__)
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='path of a config, or name of ours')
     engine.add_common_arguments(parser)
     parser.add_argument(
         '--amp',

@@ -23,10 +23,10 @@ from typing import Any
 from mmengine.config import Config
 from rich.console import Console
 
+from ..engine import find_config
 from ..nested import iterate_nested
 from ..report.history import History
 
-ROOT = Path(__file__).resolve().parents[3]
 TRAIN = (sys.executable, '-m', 'ivit', 'train')
 SHOWN = 5  # differing settings named in a message
 END_OF_LOG = 25  # lines
@@ -48,7 +48,7 @@ class Run:
 
     Attributes:
         name: Its folder in that of the study; may have slashes.
-        config: Name of a file in ``configs``, without ``.py``, or a path.
+        config: See :func:`..engine.find_config`.
         options: Changes to the config, by dotted keys.
         needs: Names of runs, earlier in the list, that come first.
         late_options: Gives further options; called when ``needs`` are done.
@@ -307,10 +307,7 @@ def _check_order(runs: Sequence[Run]) -> None:
 
 
 def _load(config: str, options: Mapping[str, Any]) -> Config:
-    path = ROOT / 'configs' / f'{config}.py'
-    cfg = Config.fromfile(
-        str(path if path.is_file() else config), import_custom_modules=False
-    )
+    cfg = Config.fromfile(find_config(config), import_custom_modules=False)
     cfg.merge_from_dict(dict(options))
     return cfg
 
