@@ -40,5 +40,5 @@ except Exception:
     if {f'{__name__}.check_env', 'check-env'}.isdisjoint(sys.orig_argv):
         raise
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 __all__ = ['backbones', 'checkpoints', 'datasets', 'engine', 'mmcv_ops']
