@@ -67,7 +67,10 @@ def test_this_environment_is_usable(capsys):
     assert out.endswith('ivit is usable here\n')
 
 
-def test_as_a_command_without_mmengine(tmp_path):
+@pytest.mark.parametrize(
+    'command', [['ivit.check_env'], ['ivit', 'check-env']]
+)
+def test_as_a_command_without_mmengine(tmp_path, command):
     (tmp_path / 'sitecustomize.py').write_text(
         'import sys\n'
         'class Without:\n'
@@ -77,7 +80,7 @@ def test_as_a_command_without_mmengine(tmp_path):
         'sys.meta_path.insert(0, Without())\n'
     )
     done = subprocess.run(
-        [sys.executable, '-m', 'ivit.check_env'],
+        [sys.executable, '-m', *command],
         env=with_python_path(tmp_path),
         capture_output=True,
         text=True,

@@ -1,66 +1,13 @@
 #!/usr/bin/env python
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Give the FLatten authors' files the names of mmpretrain, and back.
+"""The same as ``ivit convert``, from a checkout that is not installed."""
 
-The configs take the authors' files as they are: this is for programs that
-read names of mmpretrain, and to give a classifier trained here to the
-authors' code. There and back again every tensor under 'model' is the same.
-
-    tools/convert_checkpoint.py flatten_swin_t.pth ours.pth
-    tools/convert_checkpoint.py ours.pth theirs.pth --to official
-"""
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'projects'))
 
-from mmengine.runner import CheckpointLoader
-
-from ivit import checkpoints, engine
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('checkpoint', metavar='IN', help='checkpoint file')
-    parser.add_argument('out', metavar='OUT', help='new file')
-    parser.add_argument(
-        '--to',
-        choices=('mmpretrain', 'official'),
-        default='mmpretrain',
-        help='whose names the new file has (default: %(default)s)',
-    )
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Write the file and say what became of everything."""
-    args = parse_args()
-    back = args.to == 'official'
-    with engine.one_line_errors():
-        engine.check_checkpoint_path(args.checkpoint)
-        content = CheckpointLoader.load_checkpoint(
-            args.checkpoint, map_location='cpu', logger='silent'
-        )
-        convert = (
-            checkpoints.to_official if back else checkpoints.from_official
-        )
-        converted = convert(content)
-        checkpoints.save_new(converted, args.out)
-    weights = converted['model' if back else 'state_dict']
-    print(f'{args.out}: {len(weights)} tensors')
-    for name in converted.get('official', {}):
-        print(f"kept aside under 'official', for the way back: {name}")
-    rest = set(content).difference(weights, {'model', 'state_dict'})
-    if back:
-        rest.discard('official')
-    print(f'left out: {", ".join(sorted(rest)) or "nothing"}')
-
+from ivit.cli.convert import main
 
 if __name__ == '__main__':
     main()

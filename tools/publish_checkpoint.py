@@ -1,62 +1,13 @@
 #!/usr/bin/env python
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Make of a training's checkpoint a file to give to others.
+"""The same as ``ivit publish``, from a checkout that is not installed."""
 
-What stays is the weights and, in ``meta``, the config, the classes and how
-far the training was; optimizer, schedulers and hooks go. The start of the
-SHA-256 goes into the name. Nothing is overwritten.
-
-    tools/publish_checkpoint.py work_dirs/x/epoch_300.pth weights/ivit_t
-    -> weights/ivit_t-0a1b2c3d.pth
-"""
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'projects'))
 
-from mmengine.runner import CheckpointLoader
-
-from ivit import checkpoints, engine
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('checkpoint', metavar='IN', help='checkpoint file')
-    parser.add_argument(
-        'prefix',
-        metavar='OUT_PREFIX',
-        help='path of the new file, without -HASH.pth',
-    )
-    parser.add_argument(
-        '--ema',
-        action='store_true',
-        help='take the weights averaged by EMAHook, those that the training '
-        'was validated with; by default the trained ones',
-    )
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Write the file and print its path."""
-    args = parse_args()
-    with engine.one_line_errors():
-        engine.check_checkpoint_path(args.checkpoint)
-        content = CheckpointLoader.load_checkpoint(
-            args.checkpoint, map_location='cpu', logger='silent'
-        )
-        published = checkpoints.strip_checkpoint(content, args.ema)
-        path = checkpoints.save_hashed(published, args.prefix)
-    kind = ''
-    if 'ema_state_dict' in content:
-        kind = ', averaged by EMAHook' if args.ema else ', not averaged'
-    print(f'{path}: {len(published["state_dict"])} tensors{kind}')
-
+from ivit.cli.publish import main
 
 if __name__ == '__main__':
     main()

@@ -1,66 +1,18 @@
 #!/usr/bin/env python
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Do a study on the embedded data, or what is left of it.
+"""The same as ``ivit study``, from a checkout that is not installed."""
 
-Its trainings, results.json, table.md and plot.png go to WORK_DIR/NAME. Call
-it again after an interruption, or with more seeds: what is finished stays.
-"""
-
-import argparse
-import signal
+import os
 import sys
-from importlib import import_module
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'projects'))
 
-from ivit import engine
-from ivit.studies.runs import RunFailed
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('name', choices=('transfer', 'attention'))
-    parser.add_argument(
-        '--work-dir',
-        type=Path,
-        default=Path('work_dirs/studies'),
-        help='folder for the studies (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--seeds',
-        type=int,
-        nargs='+',
-        default=[0, 1, 2],
-        help='one of each training for each seed (default: 0 1 2)',
-    )
-    parser.add_argument(
-        '--jobs',
-        type=int,
-        default=2,
-        help='trainings at once, which share the cores (default: %(default)s)',
-    )
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Do it and print the table."""
-    args = parse_args()
-    # So that a study that is ended ends its trainings.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit('study: terminated'))
-    study = import_module(f'ivit.studies.{args.name}')
-    folder = args.work_dir / args.name
-    try:
-        with engine.one_line_errors():
-            print(study.run_study(folder, args.seeds, args.jobs))
-    except RunFailed as failure:
-        sys.exit(f'error: {failure}')
-    print(f'written: {folder}/results.json, table.md, plot.png')
-
+from ivit.cli.study import main
 
 if __name__ == '__main__':
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit('study: interrupted; call it again to go on')
+    # The trainings are processes of their own, which have to find ivit too.
+    os.environ['PYTHONPATH'] = os.pathsep.join(
+        filter(None, [sys.path[0], os.environ.get('PYTHONPATH')])
+    )
+    main()

@@ -1,76 +1,13 @@
 #!/usr/bin/env python
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Train a detector, segmentor or classifier from a config."""
+"""The same as ``ivit train``, from a checkout that is not installed."""
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'projects'))
 
-from mmengine.config import Config
-
-from ivit import engine
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
-    engine.add_common_arguments(parser)
-    parser.add_argument(
-        '--amp',
-        action='store_true',
-        help='mixed precision: float16 on a GPU, bfloat16 on the CPU',
-    )
-    parser.add_argument(
-        '--compile',
-        action='store_true',
-        help='compile the backbone; the first step takes minutes',
-    )
-    parser.add_argument(
-        '--auto-scale-lr',
-        action='store_true',
-        help='scale the learning rate to the total batch size',
-    )
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='CHECKPOINT',
-        help='go on from this checkpoint, or from the latest in the work dir',
-    )
-    return parser.parse_args()
-
-
-def apply_options(cfg: Config, args: argparse.Namespace) -> None:
-    """Apply the options that only training has, in place."""
-    engine.set_amp(cfg, args.amp)
-    engine.set_compile(cfg, args.compile)
-    if args.auto_scale_lr:
-        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
-            raise engine.UsageError(
-                '--auto-scale-lr needs the total batch size that the '
-                'learning rate was chosen for; add to the config: '
-                'auto_scale_lr = dict(base_batch_size=16)'
-            )
-        cfg.auto_scale_lr.enable = True
-    if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
-    engine.check_checkpoint_path(cfg.get('load_from'))
-
-
-def main() -> None:
-    """Train."""
-    args = parse_args()
-    with engine.one_line_errors():
-        cfg = engine.load_config(args)
-        apply_options(cfg, args)
-        engine.check_data(cfg, ('train', 'val'))
-        engine.build_runner(cfg, bool(cfg.get('resume'))).train()
-
+from ivit.cli.train import main
 
 if __name__ == '__main__':
     main()
-    engine.leave_process_group()

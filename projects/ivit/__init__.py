@@ -36,9 +36,9 @@ try:
 
     checkpoints.install_loaders()
 except Exception:
-    # `python -m ivit.check_env` must start in order to say what is wrong.
-    if f'{__name__}.check_env' not in sys.orig_argv:
+    # Both of these must start in order to say what is wrong.
+    if {f'{__name__}.check_env', 'check-env'}.isdisjoint(sys.orig_argv):
         raise
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 __all__ = ['backbones', 'checkpoints', 'datasets', 'engine', 'mmcv_ops']

@@ -74,6 +74,11 @@ def test_config(tmp_path):
     assert runs_of_a_block(model, model.block1[1]) == 2
 
 
+def test_config_by_name():
+    model = build_backbone('mask_rcnn_flatten_pvt_n_shapes+with_cp')
+    assert runs_of_a_block(model, model.block1[0]) == 2
+
+
 @pytest.mark.parametrize(
     ('name', 'message'),
     [

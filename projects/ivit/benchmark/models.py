@@ -69,10 +69,10 @@ def build_backbone(name: str) -> nn.Module:
     """Build a backbone.
 
     Args:
-        name: A short name or the path of a config, whose model's backbone is
-            built. ``+with_cp`` at the end turns recomputation on. A short
-            name of ours may have ``_naive`` at its end, for focused
-            attention as it is commonly written.
+        name: A short name, or the path or name of a config, whose model's
+            backbone is built. ``+with_cp`` at the end turns recomputation
+            on. A short name of ours may have ``_naive`` at its end, for
+            focused attention as it is commonly written.
 
     Returns:
         The backbone, with random weights.
@@ -84,7 +84,7 @@ def build_backbone(name: str) -> nn.Module:
     base = name.removesuffix(WITH_CP)
     short = base.removesuffix(NAIVE)
     scope = 'mmengine'
-    if base.endswith('.py'):
+    if base.endswith('.py') or base in engine.packaged_configs():
         cfg, scope = _of_config(base)
     elif short in PEERS:
         cfg = dict(PEERS[short])
@@ -94,7 +94,7 @@ def build_backbone(name: str) -> nn.Module:
         cfg = dict(type=FAMILIES[family].__name__, arch=arch)
     else:
         raise ValueError(
-            f'There is no backbone {name!r}. Name a config file or one of '
+            f'There is no backbone {name!r}. Name a config or one of '
             f'{", ".join(backbone_names())}; {WITH_CP!r} may follow, and '
             f'{NAIVE!r} where focused attention is used.'
         )

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""What ``tools/train.py`` and ``tools/test.py`` have in common."""
+"""What ``ivit train`` and ``ivit test`` have in common."""
 
 import argparse
 import os
@@ -14,6 +14,7 @@ from mmengine.utils import import_modules_from_strings
 from ..frameworks import FRAMEWORKS, require
 from ..nested import iterate_dicts
 from .checkpoint_check import CheckpointCheck
+from .config_files import find_config
 from .distributed import prepare_cpu_launch
 from .errors import CUSTOM_IMPORTS, UsageError
 
@@ -51,6 +52,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and apply the options of ``add_common_arguments``.
 
+    ``args.config`` is a path or the name of a config that comes with ivit.
     The variable ``pretrained``, a path or an address of weights for the
     backbone, becomes ``model.backbone.init_cfg``.
 
@@ -62,21 +64,20 @@ def load_config(args: argparse.Namespace) -> Config:
             is not installed.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if not Path(args.config).is_file():
-        raise UsageError(f'config not found: {Path(args.config).absolute()}')
-    cfg = _read_config(args.config)
+    path = str(find_config(args.config))
+    cfg = _read_config(path)
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
-        cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
+        cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
     _move_pretrained(cfg)
     scope = cfg.get('default_scope')
     if scope in FRAMEWORKS:
-        require(scope, args.config)
-    _check_custom_imports(cfg, args.config)
+        require(scope, path)
+    _check_custom_imports(cfg, path)
     return cfg
 
 

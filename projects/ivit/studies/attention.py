@@ -16,9 +16,10 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from mmengine.config import Config
 
 from ..backbones import PlainViT
+from ..engine import find_config
 from . import summary
 from .cost import Load, measure_costs
-from .runs import ROOT, Run, execute
+from .runs import Run, execute
 
 CONFIG = 'fcn_vit_n_shapes'
 METRIC = 'mIoU'
@@ -115,8 +116,8 @@ def run_study(folder: Path, seeds: Sequence[int], jobs: int) -> str:
 
 def _backbone() -> dict[str, Any]:
     """Arguments of the config's backbone, but its attention."""
-    path = ROOT / 'configs' / f'{CONFIG}.py'
-    cfg = Config.fromfile(str(path), import_custom_modules=False)
+    path = find_config(CONFIG)
+    cfg = Config.fromfile(path, import_custom_modules=False)
     kept = cfg.model.backbone.keys() - {'type', 'attention'}
     return {name: cfg.model.backbone[name] for name in sorted(kept)}
 

@@ -5,7 +5,7 @@
 
     FOLDER/NAME/
       settings.json   the whole config, to tell other settings by
-      config.py       the same for tools/train.py
+      config.py       the same for ``ivit train``
       log.txt         what the process said
       result.json     metrics of the last validation; the run is finished
 """
@@ -23,11 +23,11 @@ from typing import Any
 from mmengine.config import Config
 from rich.console import Console
 
+from ..engine import find_config
 from ..nested import iterate_nested
 from ..report.history import History
 
-ROOT = Path(__file__).resolve().parents[3]
-TRAIN = (sys.executable, str(ROOT / 'tools' / 'train.py'))
+TRAIN = (sys.executable, '-m', 'ivit', 'train')
 SHOWN = 5  # differing settings named in a message
 END_OF_LOG = 25  # lines
 # glibc hands the memory of each step back to the system and asks for it
@@ -48,7 +48,7 @@ class Run:
 
     Attributes:
         name: Its folder in that of the study; may have slashes.
-        config: Name of a file in ``configs``, without ``.py``, or a path.
+        config: See :func:`..engine.find_config`.
         options: Changes to the config, by dotted keys.
         needs: Names of runs, earlier in the list, that come first.
         late_options: Gives further options; called when ``needs`` are done.
@@ -79,7 +79,7 @@ def execute(
         folder: Where each has its work dir.
         jobs: Processes at once; each has an equal share of the cores.
         command: What is called with the config and the options of
-            ``tools/train.py``.
+            ``ivit train``.
 
     Returns:
         By the names of the runs what their ``result.json`` have: ``metrics``
@@ -307,10 +307,7 @@ def _check_order(runs: Sequence[Run]) -> None:
 
 
 def _load(config: str, options: Mapping[str, Any]) -> Config:
-    path = ROOT / 'configs' / f'{config}.py'
-    cfg = Config.fromfile(
-        str(path if path.is_file() else config), import_custom_modules=False
-    )
+    cfg = Config.fromfile(find_config(config), import_custom_modules=False)
     cfg.merge_from_dict(dict(options))
     return cfg
 

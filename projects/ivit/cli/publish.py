@@ -1,0 +1,55 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Make of a training's checkpoint a file to give to others.
+
+What stays is the weights and, in ``meta``, the config, the classes and how
+far the training was; optimizer, schedulers and hooks go. The start of the
+SHA-256 goes into the name. Nothing is overwritten.
+
+    ivit publish work_dirs/x/epoch_300.pth weights/ivit_t
+    -> weights/ivit_t-0a1b2c3d.pth
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from mmengine.runner import CheckpointLoader
+
+from .. import checkpoints, engine
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog='ivit publish',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('checkpoint', metavar='IN', help='checkpoint file')
+    parser.add_argument(
+        'prefix',
+        metavar='OUT_PREFIX',
+        help='path of the new file, without -HASH.pth',
+    )
+    parser.add_argument(
+        '--ema',
+        action='store_true',
+        help='take the weights averaged by EMAHook, those that the training '
+        'was validated with; by default the trained ones',
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the file and print its path."""
+    args = parse_args(argv)
+    with engine.one_line_errors():
+        engine.check_checkpoint_path(args.checkpoint)
+        content = CheckpointLoader.load_checkpoint(
+            args.checkpoint, map_location='cpu', logger='silent'
+        )
+        published = checkpoints.strip_checkpoint(content, args.ema)
+        path = checkpoints.save_hashed(published, args.prefix)
+    kind = ''
+    if 'ema_state_dict' in content:
+        kind = ', averaged by EMAHook' if args.ema else ', not averaged'
+    print(f'{path}: {len(published["state_dict"])} tensors{kind}')
