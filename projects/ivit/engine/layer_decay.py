@@ -68,14 +68,14 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             module: The whole model.
         """
         backbone = getattr(module, 'backbone', None)
-        if not hasattr(backbone, 'get_layer_depth'):
+        get_layer_depth = getattr(backbone, 'get_layer_depth', None)
+        if get_layer_depth is None:
             raise ValueError(
                 f'The backbone of {type(module).__name__} is '
                 f'{type(backbone).__name__}, which has no get_layer_depth, '
                 'so its layers are not known; use one of ivit or mmpretrain, '
                 'or leave out constructor.'
             )
-        get_layer_depth = module.backbone.get_layer_depth
         decay_rate = self.paramwise_cfg['layer_decay_rate']
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:
