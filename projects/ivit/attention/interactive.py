@@ -164,6 +164,14 @@ class InteractiveAttention(nn.Module):
             is below 1, or ``interaction`` is unknown.
     """
 
+    # Of these, an instance has those of its form: four decomposed, or two.
+    mix_q_logits: nn.Linear | None
+    mix_q_weights: nn.Linear | None
+    mix_k_logits: nn.Linear | None
+    mix_k_weights: nn.Linear | None
+    mix_logits: nn.Linear | None
+    mix_weights: nn.Linear | None
+
     def __init__(
         self,
         dim: int,
@@ -246,7 +254,8 @@ class InteractiveAttention(nn.Module):
         check_tokens(x, hw_shape, self.dim)
         query, key, value = self._split_heads(self.qkv(x), 3)
         if self.decomposed:
-            grid = tuple(map(min, self.landmarks, hw_shape))
+            rows, columns = map(min, self.landmarks, hw_shape)
+            grid = (rows, columns)
             # On a map no larger than the grid, tokens are their landmarks.
             query_landmarks, key_landmarks = (
                 (query, key)

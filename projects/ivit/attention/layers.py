@@ -41,16 +41,18 @@ def depthwise_conv(
     Args:
         x: Tokens ``(B, N, C)``, row-major over the map.
         hw_shape: Height and width of the map, N = H W.
-        conv: A depthwise convolution with a bias, of D channels, a divisor of
-            C, and an odd kernel. Its weights may have any dtype.
+        conv: A depthwise convolution of D channels, a divisor of C, with an
+            odd kernel. Its weights may have any dtype.
 
     Returns:
         ``(B, N, C)`` in the dtype of ``x``, or in autocast's.
     """
-    weight, bias = conv.weight.to(x.dtype), conv.bias.to(x.dtype)
+    weight = conv.weight.to(x.dtype)
+    bias = None if conv.bias is None else conv.bias.to(x.dtype)
     heads = x.shape[-1] // weight.shape[0]
     if heads > 1:
-        weight, bias = weight.repeat(heads, 1, 1, 1), bias.repeat(heads)
+        weight = weight.repeat(heads, 1, 1, 1)
+        bias = None if bias is None else bias.repeat(heads)
     out = F.conv2d(
         to_maps(x, hw_shape),  # (B, C, H, W)
         weight,

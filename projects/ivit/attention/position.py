@@ -55,6 +55,8 @@ class ResizedTable:
     table, such as those through ``parameter.data``, cannot be noticed here.
     """
 
+    _kept: tuple[tuple, Tensor, Tensor] | None
+
     def __init__(self) -> None:
         self.clear()
 
@@ -91,7 +93,7 @@ class ResizedTable:
 
     def clear(self) -> None:
         """Forget the size kept."""
-        self._kept: tuple[tuple, Tensor, Tensor] | None = None
+        self._kept = None
 
     def __getstate__(self) -> dict[str, None]:
         # Copies and pickles of a model do not need what is kept.

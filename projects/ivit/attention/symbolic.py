@@ -40,7 +40,7 @@ def crop(maps: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         ``(B, H, W, C)``.
     """
     height, width = hw_shape
-    if same_size(maps.shape[1:3], hw_shape):
+    if same_size((maps.shape[1], maps.shape[2]), hw_shape):
         return maps
     if not torch.compiler.is_compiling():
         return maps[:, :height, :width]

@@ -45,9 +45,10 @@ def padded_shape(
     """The smallest height and width from ``hw_shape`` on that windows tile."""
     # Written this way because sympy, which holds the sizes of a graph, does
     # not simplify -(-n // w) * w.
-    return tuple(
+    rows, columns = (
         (n + w - 1) // w * w for n, w in zip(hw_shape, window, strict=True)
     )
+    return rows, columns
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
@@ -228,6 +229,8 @@ class WindowAttention(nn.Module):
         ValueError: If ``num_heads`` does not divide ``dim``.
     """
 
+    relative_position_index: Tensor
+
     def __init__(
         self,
         dim: int,
@@ -256,10 +259,11 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """``(B, N, C)``, row-major over the map, to the same shape."""
         # A side that one window covers has no other window to shift into.
-        shift = tuple(
+        rows, columns = (
             by if n > w else 0
             for n, w, by in zip(hw_shape, self.window, self.shift, strict=True)
         )
+        shift = (rows, columns)
         query, key, value = (
             split_windows(part, hw_shape, self.window, shift)
             for part in self.qkv(x).chunk(3, dim=-1)

@@ -27,7 +27,7 @@ def show_inherited_arguments(cls: type, root: type) -> None:
     for base in bases:
         # Leave out self.
         for parameter in list(
-            inspect.signature(base.__init__).parameters.values()  # type: ignore[misc]
+            inspect.signature(base.__init__).parameters.values()
         )[1:]:
             own = (
                 base is bases[0]

@@ -29,9 +29,9 @@ class FrozenWhenBuilt(ABCMeta):
 class Backbone(BaseModule, metaclass=FrozenWhenBuilt):
     """Arguments, freezing, recomputation and layer depths of any backbone.
 
-    A subclass builds its modules up to ``num_built`` and says what belongs
-    where (:meth:`modules_of`, :meth:`stage_and_block`). Constructors of
-    subclasses pass ``**common`` on to this one.
+    A subclass fills ``arch_settings``, builds its modules up to ``num_built``
+    and says what belongs where (:meth:`modules_of`, :meth:`stage_and_block`).
+    Constructors of subclasses pass ``**common`` on to this one.
 
     Args:
         depths: Number of blocks of each stage.
@@ -57,6 +57,7 @@ class Backbone(BaseModule, metaclass=FrozenWhenBuilt):
         ValueError: If an argument is out of its range.
     """
 
+    arch_settings: ClassVar[dict[str, dict[str, Any]]]
     default_init_cfg: ClassVar[Sequence[dict]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -143,7 +144,7 @@ class Backbone(BaseModule, metaclass=FrozenWhenBuilt):
             return recompute(block, x, *args)
         return block(x, *args)
 
-    def modules_of(self, unit: int) -> list[nn.Module | nn.Parameter]:
+    def modules_of(self, unit: int) -> Sequence[nn.Module | nn.Parameter]:
         """What is frozen with a stage or block, or with the stem, -1."""
         raise NotImplementedError
 
@@ -196,8 +197,6 @@ class Backbone(BaseModule, metaclass=FrozenWhenBuilt):
 class PyramidBackbone(Backbone):
     """Four stages with maps at strides 4, 8, 16 and 32.
 
-    A family fills ``arch_settings``.
-
     Args:
         arch: Name of a row of ``arch_settings``, or a dict with its keys,
             four positive integers each.
@@ -206,7 +205,6 @@ class PyramidBackbone(Backbone):
         ValueError: If an argument is out of its range.
     """
 
-    arch_settings: ClassVar[dict[str, dict[str, tuple[int, ...]]]]
     min_width = 1
 
     def __init__(self, arch: str | dict, **common: Any) -> None:

@@ -60,7 +60,7 @@ class FLattenBackbone(PyramidBackbone):
         )
         self.grid_sizes = training_grids(img_size)
         self.tile_sizes = tile_sizes(tile_size, img_size)
-        self.focused_options = dict(
+        self.focused_options: dict[str, Any] = dict(
             focusing_factor=focusing_factor, kernel_size=kernel_size
         )
 

@@ -65,8 +65,9 @@ class FLattenPVTv2(FLattenPVT):
 
 
 def init_conv(conv: nn.Conv2d) -> None:
-    """Normal weights of variance 2 / fan_out (arXiv 1502.01852), no bias."""
+    """Normal weights of variance 2 / fan_out (arXiv 1502.01852), bias 0."""
     height, width = conv.kernel_size
     fan_out = height * width * conv.out_channels // conv.groups
     nn.init.normal_(conv.weight, 0.0, sqrt(2 / fan_out))
-    nn.init.zeros_(conv.bias)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)

@@ -40,7 +40,7 @@ class PatchMerging(nn.Module):
         x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
         # In a patch the row changes first: (B, H/2, W/2, column, row, C).
         x = x.permute(0, 1, 3, 4, 2, 5).flatten(3)
-        hw_shape = tuple(x.shape[1:3])
+        hw_shape = (x.shape[1], x.shape[2])
         return self.reduction(self.norm(x.flatten(1, 2))), hw_shape
 
 
@@ -169,13 +169,14 @@ class FLattenSwin(FLattenBackbone):
         self._check_input(x)
         x, hw_shape = self.patch_embed(x)
         outs = []
-        for i, stage in enumerate(self.layers):
-            for block in stage.blocks:
+        for i in range(self.num_built):
+            for block in self.get_submodule(f'layers.{i}.blocks'):
                 x = self._run(i, block, x, hw_shape)
             if i in self.out_indices:
                 outs.append(self.to_output(x, i, hw_shape))
-            if stage.downsample is not None:
-                x, hw_shape = stage.downsample(x, hw_shape)
+            if i + 1 < self.num_built:
+                downsample = self.get_submodule(f'layers.{i}.downsample')
+                x, hw_shape = downsample(x, hw_shape)
         return tuple(outs)
 
     def modules_of(self, unit: int) -> list[nn.Module]:

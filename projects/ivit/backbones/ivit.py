@@ -96,7 +96,7 @@ class AttentionBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the same shape."""
-        hw_shape = x.shape[2:]
+        hw_shape = (x.shape[2], x.shape[3])
         x = x + self.pos(x)
         # Channels last: tokens and map are two views of one memory.
         x = x.flatten(2).transpose(1, 2)
@@ -245,7 +245,7 @@ class IViT(PyramidBackbone):
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         outs = []
         for i, stage in enumerate(self.stages):
-            for block in stage:
+            for block in stage.children():
                 x = self._run(i, block, x)
             if i in self.out_indices:
                 norm = self.get_submodule(f'norm{i}')

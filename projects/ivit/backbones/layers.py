@@ -29,7 +29,7 @@ class PatchEmbed(nn.Module):
             stride,
             padding=kernel_size // 2 if kernel_size > stride else 0,
         )
-        self.norm = nn.LayerNorm(dim)
+        self.norm: nn.Module = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """``(B, in_channels, H, W)`` to ``(B, N, dim)`` and its map's size."""

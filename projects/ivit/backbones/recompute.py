@@ -37,15 +37,16 @@ def recompute(block: nn.Module, x: Tensor, *args: object) -> Tensor:
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
     """Stop batch norms from counting the batch a second time."""
     norms = [
-        (norm, norm.momentum, norm.num_batches_tracked.clone())
+        (norm, norm.momentum, count, count.clone())
         for norm in block.modules()
-        if isinstance(norm, _BatchNorm) and norm.track_running_stats
+        if isinstance(norm, _BatchNorm)
+        and (count := norm.num_batches_tracked) is not None
     ]
     for norm, *_ in norms:
         norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, momentum, count in norms:
+        for norm, momentum, count, before in norms:
             norm.momentum = momentum
-            norm.num_batches_tracked.copy_(count)
+            count.copy_(before)

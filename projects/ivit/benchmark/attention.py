@@ -209,7 +209,7 @@ def _expected_seconds(results: list[Result], name: str, tokens: int) -> float:
         return 0.0
     for result in reversed(results):
         for row in result.rows:
-            if row.name == name and row.seconds:
+            if row.name == name and row.seconds and result.tokens:
                 return row.median * (tokens / result.tokens) ** 2
             if row.name == name and row.note:
                 return float('inf')

@@ -18,8 +18,6 @@ from .workload import Setting, Workload
 class Work(Protocol):
     """What can be built here and in a child process."""
 
-    setting: Setting
-
     def build(self) -> Workload:
         """Make the module and its inputs."""
 

@@ -10,11 +10,12 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from .. import backbones, engine
+from ..backbones.base import Backbone
 from ..frameworks import require
 from .naive import make_naive
 from .workload import Setting, Workload
 
-FAMILIES = dict(
+FAMILIES: dict[str, type[Backbone]] = dict(
     ivit=backbones.IViT,
     flatten_swin=backbones.FLattenSwin,
     flatten_pvt=backbones.FLattenPVT,

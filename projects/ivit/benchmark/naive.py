@@ -67,6 +67,13 @@ class NaiveAttention(nn.Module):
         ValueError: If it attends in tiles.
     """
 
+    # Named as in the attention: either qkv, or q and kv.
+    qkv: nn.Linear
+    q: nn.Linear
+    kv: nn.Linear
+    proj: nn.Linear
+    dwc: nn.Conv2d | None
+
     def __init__(self, attn: FocusedLinearAttention) -> None:
         super().__init__()
         if attn.tile_size is not None:
@@ -76,6 +83,7 @@ class NaiveAttention(nn.Module):
             )
         for name, module in attn.named_children():
             self.add_module(name, module)
+        self.dwc = attn.dwc  # may be None, which is no child
         self.scale = attn.scale
         self.positional_encoding = attn.positional_encoding
         self.grid_size = attn.grid_size
@@ -141,4 +149,5 @@ def make_naive(model: nn.Module) -> None:
         setattr(parent, name, NaiveAttention(child))
     for module in model.modules():
         if isinstance(module, PointwiseLinear):
-            module.__class__ = nn.Linear
+            # mypy takes the class of an object to be fixed.
+            module.__class__ = nn.Linear  # type: ignore[assignment]

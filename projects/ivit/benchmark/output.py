@@ -91,7 +91,7 @@ def _cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
 
 def _growth(results: Sequence[Result]) -> list[tuple[str, ...]]:
     """By how much time and memory grow from N to 4 N tokens."""
-    cells = []
+    cells: list[tuple[str, ...]] = []
     by_tokens = {r.tokens: r for r in results if r.tokens is not None}
     for tokens, less in by_tokens.items():
         more = by_tokens.get(4 * tokens)

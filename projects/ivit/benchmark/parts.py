@@ -3,9 +3,9 @@
 
 import copy
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from mmengine.structures import BaseDataElement
@@ -18,6 +18,8 @@ from .cost import Cost, Meter, measure
 BOXES, MASKS = 1000, 100
 BETWEEN = '(between)'
 OTHER_INTERFACE = (AttributeError, NotImplementedError, TypeError)
+# A model or a head of mmdet, mmseg or mmpretrain, which have no types.
+OpenMMLabModule: TypeAlias = Any
 
 
 @dataclass
@@ -72,8 +74,10 @@ def _count(model: nn.Module, shape: tuple[int, int], device: str) -> PartCosts:
     with measure() as meter, meter.within(BETWEEN):
         for name, child in model.named_children():
             # The heads of a cascade come as a list.
-            is_list = isinstance(child, nn.ModuleList)
-            for module in child if is_list else [child]:
+            modules: Iterable[nn.Module] = [child]
+            if isinstance(child, nn.ModuleList):
+                modules = child
+            for module in modules:
                 for method in ('forward', 'predict'):
                     if hasattr(module, method):
                         run = _metered(meter, name, module, method)
@@ -95,11 +99,11 @@ def _metered(
     meter: Meter, part: str, module: nn.Module, method: str
 ) -> Callable[..., Any]:
     """A method of a module, with what it runs going to a part."""
-    method = _named(getattr(module, method), part, type(module).__name__)
+    named = _named(getattr(module, method), part, type(module).__name__)
 
     def run(*args: Any, **kwargs: Any) -> Any:
         with meter.within(part):
-            return method(*args, **kwargs)
+            return named(*args, **kwargs)
 
     return run
 
@@ -143,22 +147,22 @@ def _text(error: Exception) -> str:
     return ' '.join(str(error).split()) or type(error).__name__
 
 
-def _run(model: nn.Module, image: Tensor) -> None:
+def _run(model: OpenMMLabModule, image: Tensor) -> None:
     """Run a model that has one stage after another."""
     shape = tuple(image.shape[2:])
     keys = ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape')
     facts = dict.fromkeys(keys, shape) | dict(scale_factor=(1.0, 1.0))
     if hasattr(model, 'encode_decode'):  # of mmseg
-        run, rest = model.encode_decode, [facts]
+        run, rest = model.encode_decode, facts
     else:
         run = functools.partial(model, mode='tensor')
-        rest = [BaseDataElement(metainfo=facts)]
+        rest = BaseDataElement(metainfo=facts)
     name = type(model).__name__
-    _named(run, name, name)(image, rest)
+    _named(run, name, name)(image, [rest])
 
 
 def _run_two_stages(
-    model: nn.Module, image: Tensor, meter: Meter
+    model: OpenMMLabModule, image: Tensor, meter: Meter
 ) -> dict[str, str]:
     """Run a detector without its choice of boxes, which depends on numbers.
 
@@ -194,7 +198,7 @@ def _run_two_stages(
 
 
 def _run_roi_head(
-    roi_head: nn.Module, maps: tuple[Tensor, ...], cost: Cost
+    roi_head: OpenMMLabModule, maps: tuple[Tensor, ...], cost: Cost
 ) -> None:
     """Every stage of mmdet's (Cascade) R-CNN, with and without masks."""
     for kind, number in dict(bbox=BOXES, mask=MASKS).items():

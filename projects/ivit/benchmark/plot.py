@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -10,7 +11,8 @@ from matplotlib.figure import Figure
 from .compare import Result
 
 COLOR = '#1f6f8b'
-STYLE = {
+# Matplotlib's versions differ in the type of the names.
+STYLE: dict[Any, Any] = {
     'axes.spines.top': False,
     'axes.spines.right': False,
     'axes.grid': True,
@@ -46,12 +48,12 @@ def _bars(results: Sequence[Result]) -> Figure:
         names = [row.name for row in timed]
         if timed:
             left.barh(names, medians, xerr=errors, color=COLOR)
-        known = [row for row in result.rows if row.peak is not None]
-        right.barh(
-            [row.name for row in known],
-            [row.peak / 2**30 for row in known],
-            color=COLOR,
-        )
+        known = {
+            row.name: row.peak / 2**30
+            for row in result.rows
+            if row.peak is not None
+        }
+        right.barh(list(known), list(known.values()), color=COLOR)
         left.set(xlabel='seconds', title=result.title)
         right.set(xlabel='peak memory, GiB', title=result.title)
         for axes in (left, right):

@@ -1,7 +1,8 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """One pass of a module: what is timed, and whose memory is measured."""
 
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,7 +62,7 @@ class Workload:
     inputs: tuple[Tensor, ...]
     setting: Setting
     rest: tuple[Any, ...] = ()
-    run: nn.Module = field(init=False)
+    run: Callable[..., Any] = field(init=False)
     _gradients: list[Tensor] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -86,7 +87,7 @@ class Workload:
     def __call__(self) -> None:
         """Run once; gradients are dropped."""
         setting = self.setting
-        autocast = nullcontext()
+        autocast: AbstractContextManager = nullcontext()
         if setting.amp:
             dtype = getattr(torch, setting.dtype)
             autocast = torch.autocast(setting.device, dtype)

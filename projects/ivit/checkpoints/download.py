@@ -78,6 +78,7 @@ def download(url: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder) as temporary:
         received = Path(temporary, path.name)
+        fault: str | Exception | None
         try:
             fault = _receive(url, received)
         except (OSError, HTTPException) as error:

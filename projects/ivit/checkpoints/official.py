@@ -9,14 +9,17 @@ in which their files differ is settled in state-dict hooks, which run for
 import re
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import Tensor
 
 from .families import describe
 from .strict import check_fit
 from .tables import fit_tables
+
+if TYPE_CHECKING:  # the backbones import this module
+    from ..backbones.flatten import FLattenBackbone
 
 HEAD = 'head.'
 FINAL_NORM = 'norm.'  # the authors' norm in front of the head
@@ -30,7 +33,9 @@ NO_NAME = r'(?!)'  # matches no name
 
 
 def register_official_loading(
-    backbone: nn.Module, not_built: Iterable[str], output_norms: bool = False
+    backbone: 'FLattenBackbone',
+    not_built: Iterable[str],
+    output_norms: bool = False,
 ) -> None:
     """Make ``backbone`` load the authors' files and refuse what does not fit.
 
@@ -120,7 +125,7 @@ def rename_for_classifier(
 def _fit_to_backbone(
     may_be_left_over: str,
     output_norms: bool,
-    backbone: nn.Module,
+    backbone: 'FLattenBackbone',
     state_dict: dict[str, Any],
     prefix: str,
     *_: Any,

@@ -50,7 +50,7 @@ def strip_checkpoint(
             'The checkpoint has no averaged weights: EMAHook was not in '
             'custom_hooks of the training, or had not begun. Leave out --ema.'
         )
-    weights = OrderedDict()
+    weights: OrderedDict[str, Tensor] = OrderedDict()
     for name, value in state.items():
         if trained is not None and not averaged:
             value = trained.get(f'module.{name}', value)
@@ -58,7 +58,8 @@ def strip_checkpoint(
             # A clone: torch.save writes the whole storage behind a view.
             weights[name] = value.detach().cpu().clone()
     # It has the versions by which modules recognise older checkpoints.
-    weights._metadata = getattr(state, '_metadata', OrderedDict())
+    versions = getattr(state, '_metadata', OrderedDict())
+    weights._metadata = versions  # type: ignore[attr-defined]  # as torch does
     meta = content.get('meta') or {}
     return {
         'state_dict': weights,

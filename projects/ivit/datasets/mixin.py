@@ -1,12 +1,17 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """What the three classes of the ``shapes`` data set have in common."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .shapes import ensure_shapes
 
+if TYPE_CHECKING:  # what the classes that it is mixed into derive from
+    from mmengine.dataset import BaseDataset as _Base
+else:
+    _Base = object
 
-class ShapesMixin:
+
+class ShapesMixin(_Base):
     """Makes the data set before a framework's class loads its annotations.
 
     With ``lazy_init=True`` that is when the data is used for the first time.

@@ -101,7 +101,7 @@ def draw_scene(seed: int, split: str, index: int, image_size: int) -> Scene:
     # from them by having a colour.
     canvas = _photo_crop(rng, split, image_size) * rng.uniform(0.55, 1.1, 3)
     labels: list[int] = []
-    masks = np.zeros((0, image_size, image_size), bool)
+    masks: np.ndarray = np.zeros((0, image_size, image_size), bool)
     full_areas: list[float] = []
     for _ in range(rng.integers(1, MAX_OBJECTS + 1)):
         label = int(rng.integers(len(CLASSES)))
@@ -249,7 +249,7 @@ def _random_texture(
     v, u = np.mgrid[:size, :size]
     x, y = np.tensordot(_rotation(rng), np.stack([u, v]), 1)
     if kind == 'plain':
-        pattern = np.zeros((size, size))
+        pattern: np.ndarray = np.zeros((size, size))
     elif kind in ('stripes', 'checks'):
         frequency = 2 * np.pi / rng.uniform(0.04, 0.12) / size
         pattern = np.sin(frequency * x + rng.uniform(0, 2 * np.pi))

@@ -17,11 +17,11 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import PIL
-import skimage
 from mmengine.logging import print_log
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -163,7 +163,7 @@ def _write_files(root: Path, settings: dict[str, int]) -> None:
         'files': _count_files(root),
         'versions': {
             'numpy': np.__version__,
-            'scikit-image': skimage.__version__,
+            'scikit-image': version('scikit-image'),
             'Pillow': PIL.__version__,
         },
     }

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 
 CUSTOM_IMPORTS = (
     "custom_imports = dict(imports=['ivit'], allow_failed_imports=False)"
@@ -49,8 +50,6 @@ def _raised_by_ivit(error: ValueError) -> bool:
     """Whether a module of ivit raised the error."""
     if isinstance(error, UsageError):
         return True
-    trace = error.__traceback__
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    module = trace.tb_frame.f_globals.get('__name__', '')
+    *_, (innermost, _) = walk_tb(error.__traceback__)
+    module = innermost.f_globals.get('__name__', '')
     return module.partition('.')[0] == 'ivit'

@@ -36,4 +36,4 @@ def add_operators(module: ModuleType) -> None:
     )
     for op in ops:
         setattr(module, op.__name__, op)
-    module.__getattr__ = missing_op
+    vars(module)['__getattr__'] = missing_op

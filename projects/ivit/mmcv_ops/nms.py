@@ -87,7 +87,7 @@ def softnms(
     inds = np.arange(len(rows))
     n, i = len(rows), 0
     while i < n:
-        best = i + rows[i:n, 4].argmax()
+        best = i + int(rows[i:n, 4].argmax())
         rows[[i, best]], inds[[i, best]] = rows[[best, i]], inds[[best, i]]
         i += 1
         iou = _iou(rows[i - 1], rows[i:n], offset)

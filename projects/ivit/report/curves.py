@@ -4,6 +4,7 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -13,7 +14,8 @@ from .history import History
 
 BOX, MASK, INK, FAINT = '#1f6f8b', '#d1603d', '#1d2733', '#d5dbe1'
 PARTS = ('#1f6f8b', '#d1603d', '#7a9e3b', '#8a5fa8', '#b8860b', '#5b6770')
-STYLE = {
+# Matplotlib's versions differ in the type of the names.
+STYLE: dict[Any, Any] = {
     'font.size': 11,
     'text.color': INK,
     'axes.labelcolor': INK,
@@ -99,7 +101,7 @@ def _learning_rate(records: list[dict[str, float]]) -> str:
 
 
 def _plot(
-    axes: Axes, records: list[dict[str, float]], name: str, **style: object
+    axes: Axes, records: list[dict[str, float]], name: str, **style: Any
 ) -> None:
     points = [
         (record['step'], record[name])
@@ -119,7 +121,7 @@ def _figure(x: str, y: str) -> Iterator[tuple[Axes, io.StringIO]]:
         axes = figure.add_subplot(xlabel=x, ylabel=y)
         yield axes, document
         axes.set_xlim(left=0)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis='x', integer=True)
         # Ticks follow from the layout and the layout from the ticks: a second
         # pass, in savefig, settles them.
         figure.draw_without_rendering()

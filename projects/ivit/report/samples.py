@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import get_box_tensor
-from mmengine.dataset import pseudo_collate
-from torch import nn
-from torch.utils.data import Dataset
+from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.model import BaseModel
 
 #: Detections with a lower score are not drawn.
 SCORE_SHOWN = 0.5
@@ -49,7 +48,7 @@ class Sample:
 
 
 def collect_samples(
-    model: nn.Module, dataset: Dataset, number: int = 12
+    model: BaseModel, dataset: BaseDataset, number: int = 12
 ) -> list[Sample]:
     """Run the model on evenly spaced images of a data set.
 

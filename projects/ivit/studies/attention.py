@@ -126,7 +126,8 @@ def count_parameters(backbone: Mapping[str, Any]) -> int:
     """Parameters of all attentions of a :class:`PlainViT`."""
     with torch.device('meta'):
         blocks = PlainViT(**backbone).blocks
-    return sum(p.numel() for block in blocks for p in block.attn.parameters())
+    attentions = [block.get_submodule('attn') for block in blocks]
+    return sum(p.numel() for attn in attentions for p in attn.parameters())
 
 
 def make_table(

@@ -102,7 +102,8 @@ def execute(
         'OMP_NUM_THREADS': str(max(1, cores // jobs)),
     }
     results: dict[str, dict[str, Any]] = {}
-    waiting, running = list(runs), []
+    waiting = list(runs)
+    running: list[_Attempt] = []
     progress = _Progress(len(runs))
     try:
         while waiting or running:

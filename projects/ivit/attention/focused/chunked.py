@@ -115,7 +115,8 @@ class ChunkedAttention(torch.autograd.Function):
         ctx: Any, grad_out: Tensor, *_: None
     ) -> tuple[Tensor | None, ...]:
         """Gradients in the order of the arguments."""
-        *inputs, kv, mean_k = ctx.saved_tensors
+        query, key, value, scale, position, kv, mean_k = ctx.saved_tensors
+        inputs = (query, key, value, scale, position)
         with no_autocast(grad_out):
             if torch.is_grad_enabled():  # the gradients need gradients
                 *grads, grad_position = _differentiable_gradients(

@@ -59,9 +59,12 @@ class FocusedLinearAttentionBase(nn.Module):
             _check_size('tile_size', tile_size)
         self.dim = dim
         self.num_heads = num_heads
-        self.grid_size = tuple(grid_size)
+        height, width = grid_size
+        self.grid_size = (height, width)
         self.focusing_factor = focusing_factor
-        self.tile_size = None if tile_size is None else tuple(tile_size)
+        self.tile_size = (
+            None if tile_size is None else (tile_size[0], tile_size[1])
+        )
         self.dwc = None
         if kernel_size is not None:
             # All heads share one kernel, of as many channels as one head has
@@ -75,7 +78,6 @@ class FocusedLinearAttentionBase(nn.Module):
                 groups=head_dim,
             )
         self.scale = nn.Parameter(torch.zeros(1, 1, dim))
-        height, width = grid_size
         self.positional_encoding = nn.Parameter(
             torch.zeros(1, height * width, dim)
         )
@@ -164,9 +166,10 @@ class FocusedLinearAttention(FocusedLinearAttentionBase):
         self.qkv = PointwiseLinear(self.dim, 3 * self.dim, bias=qkv_bias)
         self.proj = PointwiseLinear(self.dim, self.dim)
 
-    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens ``(B, N, C)`` to Q, K and V, ``(B, N, C)`` each."""
-        return linear_in_float32(self.qkv, x).chunk(3, dim=-1)
+        query, key, value = linear_in_float32(self.qkv, x).chunk(3, dim=-1)
+        return query, key, value
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Attend over a map.
@@ -200,7 +203,7 @@ class FocusedLinearAttentionPVT(FocusedLinearAttention):
         self.kv = PointwiseLinear(self.dim, 2 * self.dim, bias=qkv_bias)
         self.proj = PointwiseLinear(self.dim, self.dim)
 
-    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens ``(B, N, C)`` to Q, K and V, ``(B, N, C)`` each."""
         key, value = linear_in_float32(self.kv, x).chunk(2, dim=-1)
         return linear_in_float32(self.q, x), key, value

@@ -33,11 +33,12 @@ class _Launch:
         # eighth of their K and V in 16 bits.
         self.tiles = 8 * self.head_dim // self.tile
         c_pow2 = 1 << (channels - 1).bit_length()
+        self.stats_tile = 4096 // c_pow2
         self.for_stats = {
             'C': channels,
             'C_POW2': c_pow2,
             'P': float(focusing_factor),
-            'TILE': 4096 // c_pow2,
+            'TILE': self.stats_tile,
         }
         per_head = {
             'H': num_heads,
@@ -63,7 +64,7 @@ class _Launch:
 
     def stats_grid(self, num_tokens: int) -> tuple[int, int, int]:
         """A program for each tile of all channels, of Q and of K."""
-        return self.batch, -(-num_tokens // self.for_stats['TILE']), 2
+        return self.batch, -(-num_tokens // self.stats_tile), 2
 
     def tile_grid(self, num_tokens: int) -> tuple[int, int]:
         """A program for each head of each tile."""
@@ -88,9 +89,9 @@ class _Launch:
         )
 
 
-def _with_adjacent_channels(x: Tensor | None) -> Tensor | None:
+def _with_adjacent_channels(x: Tensor) -> Tensor:
     """``x`` with the channels of a token side by side in memory."""
-    return x if x is None or x.stride(-1) == 1 else x.contiguous()
+    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def _as_vector(scale: Tensor) -> Tensor:
@@ -113,9 +114,9 @@ def launch_forward(
         of the tokens, ``(B, 3, M)`` of Q and ``(B, 3, N)`` of K.
     """
     launch = _Launch((query, key, value), num_heads, focusing_factor)
-    query, key, value, position = map(
-        _with_adjacent_channels, (query, key, value, position)
-    )
+    query, key, value = map(_with_adjacent_channels, (query, key, value))
+    if position is not None:
+        position = _with_adjacent_channels(position)
     scale = _as_vector(scale)
     batch, num_queries, channels = query.shape
     num_keys = key.shape[1]
@@ -186,9 +187,11 @@ def launch_backward(
     :func:`launch_forward`, and what it returns beside the output.
     """
     launch = _Launch((query, key, value), num_heads, focusing_factor)
-    grad, query, key, value, position = map(
-        _with_adjacent_channels, (grad, query, key, value, position)
+    grad, query, key, value = map(
+        _with_adjacent_channels, (grad, query, key, value)
     )
+    if position is not None:
+        position = _with_adjacent_channels(position)
     scale_vector = _as_vector(scale)
     batch, num_queries, channels = query.shape
     num_keys = key.shape[1]

@@ -241,9 +241,9 @@ def _double_backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         return torch.func.vjp(attend, query, key, value, scale)[1](grad)
 
     with no_autocast(query):
-        _, pull_back = torch.func.vjp(
+        pull_back = torch.func.vjp(
             first_derivatives, grad, query, key, value, scale, table
-        )
+        )[1]
         *second, second_table = pull_back(grads)
     if position is None:
         second_table = None
