@@ -4,7 +4,7 @@
 import pytest
 import torch
 
-from ivit.attention import PointwiseLinear
+from ivit.attention import FocusedLinearAttention, PointwiseLinear
 from ivit.backbones import FLattenCSwin, FLattenSwin
 from ivit.benchmark import build_backbone
 from ivit.benchmark.naive import (
@@ -44,6 +44,13 @@ def test_same_outputs_and_gradients(name):
         (*outs, *gradients), (*others, *other_gradients), strict=True
     ):
         torch.testing.assert_close(ours, other, rtol=1e-6, atol=1e-9)
+
+
+def test_without_convolution():
+    attn = FocusedLinearAttention(8, 2, (3, 4), kernel_size=None).double()
+    x = torch.rand(2, 12, 8, dtype=torch.float64)
+    naive = NaiveAttention(attn)
+    torch.testing.assert_close(naive(x, (3, 4)), attn(x, (3, 4)))
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ class NaiveAttention(nn.Module):
             )
         for name, module in attn.named_children():
             self.add_module(name, module)
+        self.dwc = attn.dwc  # may be None, which is no child
         self.scale = attn.scale
         self.positional_encoding = attn.positional_encoding
         self.grid_size = attn.grid_size
