@@ -4,8 +4,10 @@
 import os
 import platform
 import shlex
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import mmcv
 import mmdet
@@ -16,7 +18,6 @@ import torchvision
 from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmengine.utils import get_git_hash
 
 from .. import __version__, mmcv_ops
 
@@ -101,7 +102,7 @@ def collect_facts(runner: Runner, stopwatch: Stopwatch) -> Facts:
             'System': f'{platform.system()} {platform.machine()}',
         },
         'Versions': {
-            'ivit': f'{__version__}, git {get_git_hash("unknown", 10)}',
+            'ivit': f'{__version__}{_revision()}',
             'Python': platform.python_version(),
             'torch': torch.__version__,
             'torchvision': torchvision.__version__,
@@ -113,6 +114,26 @@ def collect_facts(runner: Runner, stopwatch: Stopwatch) -> Facts:
         },
         'Command': {'': shlex.join(sys.orig_argv)},
     }
+
+
+def _revision() -> str:
+    """The commit of a checkout of ivit; nothing for an installed package."""
+    folder = Path(__file__).parent
+    git = ['git', '-C', str(folder)]
+    try:
+        # An environment may lie in a repository of another project.
+        tracked, commit = (
+            subprocess.check_output(
+                [*git, *command], text=True, stderr=subprocess.DEVNULL
+            )
+            for command in (
+                ('ls-files', '.'),
+                ('rev-parse', '--short=10', 'HEAD'),
+            )
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ''
+    return f', git {commit.strip()}' if tracked else ''
 
 
 def _duration(seconds: float) -> str:
