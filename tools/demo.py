@@ -83,9 +83,10 @@ def main() -> None:
     run_dir = work_dir / run_name
     cfg.work_dir = str(run_dir)
     stopwatch = report.Stopwatch(args.since, PROCESS_START)
-    with engine.one_line_errors():
+    with engine.one_line_errors(), engine.ProgressBar() as bar:
         runner = Runner.from_cfg(cfg)
         runner.register_hook(stopwatch)
+        runner.register_hook(bar)
         runner.train()
         page, history = make_report(runner, stopwatch)
     report.write_page(page, run_dir / 'report.html')

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Training and testing: checks, AMP, CPU launch, parameter groups."""
+"""Training and testing: checks, AMP, CPU launch, optimizers, progress."""
 
 from .amp import BFloat16CPUOptimWrapper, set_amp
 from .checkpoint_check import CheckpointCheck, check_checkpoint_path
@@ -10,6 +10,7 @@ from .errors import UsageError, one_line_errors
 from .launch import add_common_arguments, build_runner, load_config
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .no_decay import NoDecayOptimWrapperConstructor
+from .progress import ProgressBar
 
 __all__ = [
     'BFloat16CPUOptimWrapper',
@@ -17,6 +18,7 @@ __all__ = [
     'CompileBackboneHook',
     'LayerDecayOptimWrapperConstructor',
     'NoDecayOptimWrapperConstructor',
+    'ProgressBar',
     'UsageError',
     'add_common_arguments',
     'build_runner',
