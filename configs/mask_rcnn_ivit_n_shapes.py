@@ -1,65 +1,51 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-# Mask R-CNN, iViT-N, on the embedded data: some minutes on two CPU cores.
-_base_ = [
-    './_base_/models/mask_rcnn_fpn.py',
-    './_base_/datasets/shapes_instance.py',
-    './_base_/schedules/shapes_det.py',
-    './_base_/det_runtime.py',
-]
+# Mask R-CNN, iViT-N, on the embedded data: what `make demo` trains.
+_base_ = './_base_/mask_rcnn_n_shapes.py'
 custom_imports = dict(imports=['ivit'], allow_failed_imports=False)
 
-channels = 48
-# Shapes are 23 to 64 pixels wide: COCO's assignment of boxes to levels, and
-# its anchors, scaled down to them.
-roi_extractor = dict(
-    roi_layer=dict(sampling_ratio=1),
-    out_channels=channels,
-    featmap_strides=[4, 8, 16],
-    finest_scale=28,
-)
 model = dict(
     backbone=dict(type='IViT', arch='n'),
-    # Norms in the heads too: everything is trained from scratch.
-    neck=dict(
-        in_channels=[24, 48, 96, 128],
-        out_channels=channels,
-        num_outs=4,
-        norm_cfg=dict(type='BN'),
-    ),
-    rpn_head=dict(
-        in_channels=channels,
-        feat_channels=channels,
-        anchor_generator=dict(
-            scales=[5], ratios=[1.0], strides=[4, 8, 16, 32]
-        ),
-    ),
+    neck=dict(in_channels=[24, 48, 96, 128]),
     roi_head=dict(
-        bbox_roi_extractor=roi_extractor,
+        # Classes are learnt last, boxes and masks long before.
         bbox_head=dict(
-            in_channels=channels,
-            fc_out_channels=128,
-            num_classes=6,
-            reg_class_agnostic=True,
-        ),
-        mask_roi_extractor=roi_extractor,
-        mask_head=dict(
-            num_convs=2,
-            in_channels=channels,
-            conv_out_channels=channels,
+            type='ConvFCBBoxHead',
+            num_shared_convs=1,
+            num_shared_fcs=1,
+            conv_out_channels=48,
             norm_cfg=dict(type='BN'),
-            num_classes=6,
+            loss_cls=dict(loss_weight=2.0),
         ),
+        # Masks of 14 x 14 are a quarter of the work of 28 x 28.
+        mask_roi_extractor=dict(roi_layer=dict(output_size=7)),
     ),
     train_cfg=dict(
-        rpn=dict(sampler=dict(num=64)),
-        rpn_proposal=dict(nms_pre=200, max_per_img=100),
-        rcnn=dict(sampler=dict(num=48)),
+        rpn_proposal=dict(nms_pre=100, max_per_img=50),
+        # Few boxes, but half of them with an object in them.
+        rcnn=dict(sampler=dict(num=32, pos_fraction=0.5), mask_size=14),
     ),
-    test_cfg=dict(
-        rpn=dict(nms_pre=200, max_per_img=50), rcnn=dict(max_per_img=20)
-    ),
+    test_cfg=dict(rpn=dict(nms_pre=100)),
 )
-default_hooks = dict(
-    logger=dict(interval=25),
-    checkpoint=dict(interval=2, max_keep_ckpts=1),
+
+# Small steps and many of them: one cycle of the learning rate in 750.
+train_dataloader = dict(batch_size=8)
+auto_scale_lr = dict(base_batch_size=8)
+max_epochs = 3
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=60),
+    dict(
+        type='CosineAnnealingLR',
+        begin=0,
+        end=max_epochs,
+        T_max=max_epochs,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    ),
+]
+default_hooks = dict(checkpoint=dict(interval=max_epochs))
+optim_wrapper = dict(
+    # One group of parameters, which one operation updates.
+    optimizer=dict(lr=0.004, betas=(0.9, 0.99), fused=True),
+    paramwise_cfg=None,
 )

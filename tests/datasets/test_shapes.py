@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -33,6 +34,14 @@ def digest(folder):
 
 def test_same_settings_same_bytes(root, tmp_path):
     assert digest(ensure_shapes(tmp_path / 'b', **TINY)) == digest(root)
+
+
+def test_several_processes_draw_the_same_bytes(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(shapes, '_LEAST_IN_PARALLEL', 1)
+    assert shapes._count_workers(TINY['num_val']) == os.cpu_count()
+    state = torch.get_rng_state()
+    assert digest(ensure_shapes(tmp_path / 'b', **TINY)) == digest(root)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_more_images_leave_the_first_ones_as_they_are(root, tmp_path):

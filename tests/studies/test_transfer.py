@@ -43,6 +43,18 @@ def test_two_runs_differ_in_initial_weights_alone(tmp_path):
         assert needed.split('-n-')[0] == name.split('-n-')[0]
 
 
+def test_all_backbones_get_the_same_detector(tmp_path):
+    cfgs = {
+        run.name: load(run)
+        for run in transfer.list_runs(tmp_path, SEEDS[:1])
+        if run.name.endswith('mask-r-cnn-scratch-3')
+    }
+    kinds = [cfg.model.pop('backbone').type for cfg in cfgs.values()]
+    assert kinds == ['IViT', 'FLattenSwin']
+    first, second = (cfg.to_dict() for cfg in cfgs.values())
+    assert first == second
+
+
 def test_no_scene_is_in_both_trainings(tmp_path):
     drawn = {}
     for run in transfer.list_runs(tmp_path, SEEDS[:1]):

@@ -7,11 +7,13 @@ beside it, with the log, the checkpoint and a copy of its report.
 
 import argparse
 import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
@@ -71,6 +73,9 @@ def make_report(runner: Runner, stopwatch: report.Stopwatch) -> tuple:
 def run(args: argparse.Namespace) -> str:
     """Train, evaluate, report, and return the line that sums it up."""
     started = process_start()
+    # The operations are small. Two threads gain little on an idle machine, and
+    # wait for one another where other programs run.
+    torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', 1)))
     cfg = Config.fromfile(engine.find_config(CONFIG))
     # Of the APs per class mmdet keeps those of the metric named last.
     cfg.val_evaluator.update(metric=['segm', 'bbox'], classwise=True)
@@ -79,9 +84,11 @@ def run(args: argparse.Namespace) -> str:
     run_dir = args.work_dir / run_name
     cfg.work_dir = str(run_dir)
     stopwatch = report.Stopwatch(args.since or started, started)
-    runner = Runner.from_cfg(cfg)
-    runner.register_hook(stopwatch)
-    runner.train()
+    with engine.ProgressBar() as bar:
+        runner = Runner.from_cfg(cfg)
+        runner.register_hook(stopwatch)
+        runner.register_hook(bar)
+        runner.train()
     page, history = make_report(runner, stopwatch)
     report.write_page(page, run_dir / 'report.html')
     path = args.work_dir / 'report.html'

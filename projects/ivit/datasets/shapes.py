@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from multiprocessing import current_process
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ from mmengine.logging import print_log
 from PIL import Image
 from pycocotools import mask as coco_mask
 from rich.progress import Progress
+from torch import Generator
+from torch.utils.data import DataLoader, Dataset
 
 from .scenes import CLASSES, SPLITS, Scene, draw_scene
 
@@ -34,6 +37,7 @@ FORMAT = 1
 MARKER = 'shapes.json'
 _CROP_CONTEXT = 1.3  # side of a crop over the object's longer side
 _JPEG_QUALITY = 92
+_LEAST_IN_PARALLEL = 100  # for fewer, starting processes takes longer
 
 
 def ensure_shapes(
@@ -128,13 +132,55 @@ def _make_root(root: Path, settings: dict[str, int]) -> None:
         shutil.rmtree(build, ignore_errors=True)
 
 
+class _SceneWriter(Dataset):
+    """Draws and writes the scene that is asked for, and returns its answers.
+
+    A data loader asks in several processes and keeps the order.
+
+    Args:
+        root: Folder of the data set.
+        split: ``'train'`` or ``'val'``.
+        settings: Those of :func:`ensure_shapes`.
+    """
+
+    def __init__(
+        self, root: Path, split: str, settings: dict[str, int]
+    ) -> None:
+        self.root = root
+        self.split = split
+        self.settings = settings
+
+    def __len__(self) -> int:
+        return self.settings[f'num_{self.split}']
+
+    def __getitem__(self, position: int) -> tuple[dict, list[dict]]:
+        index = position + 1
+        scene = draw_scene(
+            self.settings['seed'],
+            self.split,
+            index,
+            self.settings['image_size'],
+        )
+        _write_scene(self.root, self.split, index, scene)
+        return _describe(index, scene)
+
+
+def _count_workers(scenes: int) -> int:
+    """Processes that draw beside this one; 0, and this one draws."""
+    # A data loader's own worker may not start processes.
+    if scenes < _LEAST_IN_PARALLEL or current_process().daemon:
+        return 0
+    return os.cpu_count() or 0
+
+
 def _write_files(root: Path, settings: dict[str, int]) -> None:
-    numbers = {split: settings[f'num_{split}'] for split in SPLITS}
+    scenes = {split: _SceneWriter(root, split, settings) for split in SPLITS}
     (root / 'annotations').mkdir()
     # rich draws a moving bar on a terminal, and one line in a log file.
     with Progress() as progress:
-        bar = progress.add_task('Drawing scenes', total=sum(numbers.values()))
-        for split, number in numbers.items():
+        total = sum(map(len, scenes.values()))
+        bar = progress.add_task('Drawing scenes', total=total)
+        for split in SPLITS:
             for folder in ('images', 'labels'):
                 (root / folder / split).mkdir(parents=True)
             for name in CLASSES:  # mmpretrain needs empty ones too
@@ -147,12 +193,19 @@ def _write_files(root: Path, settings: dict[str, int]) -> None:
                     for i, name in enumerate(CLASSES, 1)
                 ],
             }
-            for index in range(1, number + 1):
-                scene = draw_scene(
-                    settings['seed'], split, index, settings['image_size']
-                )
-                _write_scene(root, split, index, scene)
-                _add_to_coco(coco, index, scene)
+            for image, objects in DataLoader(
+                scenes[split],
+                batch_size=None,
+                num_workers=_count_workers(len(scenes[split])),
+                # The training's own random numbers stay what they are.
+                generator=Generator(),
+            ):
+                coco['images'].append(image)
+                # COCOeval misreads id 0.
+                first = len(coco['annotations']) + 1
+                coco['annotations'] += [
+                    {'id': i, **item} for i, item in enumerate(objects, first)
+                ]
                 progress.advance(bar)
             path = root / 'annotations' / f'instances_{split}.json'
             path.write_text(json.dumps(coco, separators=(',', ':')))
@@ -178,10 +231,8 @@ def _write_scene(root: Path, split: str, index: int, scene: Scene) -> None:
     label_map = Image.fromarray(scene.label_map())
     label_map.save(root / 'labels' / split / f'{index:06d}.png')
     margin = len(scene.image)
-    padded = np.pad(
-        scene.image, ((margin, margin), (margin, margin), (0, 0)), 'reflect'
-    )
-    padded_image = Image.fromarray(padded)
+    reflected = np.pad(np.arange(margin), margin, 'reflect')
+    padded_image = Image.fromarray(scene.image[reflected][:, reflected])
     for i, (x, y, width, height) in enumerate(scene.boxes()):
         half = _CROP_CONTEXT * max(width, height) / 2
         centre_x, centre_y = x + width / 2 + margin, y + height / 2 + margin
@@ -199,23 +250,22 @@ def _write_scene(root: Path, split: str, index: int, scene: Scene) -> None:
         crop.save(folder / f'{index:06d}_{i}.jpg', quality=_JPEG_QUALITY)
 
 
-def _add_to_coco(coco: dict[str, list], index: int, scene: Scene) -> None:
+def _describe(index: int, scene: Scene) -> tuple[dict, list[dict]]:
+    """COCO's entries for an image and, but for their ids, its objects."""
     height, width = scene.image.shape[:2]
-    coco['images'].append(
-        {
-            'id': index,
-            'file_name': f'{index:06d}.jpg',
-            'height': height,
-            'width': width,
-        }
-    )
+    image = {
+        'id': index,
+        'file_name': f'{index:06d}.jpg',
+        'height': height,
+        'width': width,
+    }
+    objects = []
     for label, mask, box in zip(
         scene.labels, scene.masks, scene.boxes().tolist(), strict=True
     ):
         rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-        coco['annotations'].append(
+        objects.append(
             {
-                'id': len(coco['annotations']) + 1,  # COCOeval misreads id 0
                 'image_id': index,
                 'category_id': label + 1,
                 'bbox': box,
@@ -227,6 +277,7 @@ def _add_to_coco(coco: dict[str, list], index: int, scene: Scene) -> None:
                 'iscrowd': 0,
             }
         )
+    return image, objects
 
 
 def _count_files(root: Path) -> dict[str, int]:

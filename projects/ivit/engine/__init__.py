@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Training and testing: configs, checks, precision, parameter groups."""
+"""Training and testing: configs, checks, precision, progress, optimizers."""
 
 from .amp import BFloat16CPUOptimWrapper, set_amp
 from .checkpoint_check import CheckpointCheck, check_checkpoint_path
@@ -11,6 +11,7 @@ from .errors import UsageError, one_line_errors
 from .launch import add_common_arguments, build_runner, load_config
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .no_decay import NoDecayOptimWrapperConstructor
+from .progress import ProgressBar
 
 __all__ = [
     'BFloat16CPUOptimWrapper',
@@ -18,6 +19,7 @@ __all__ = [
     'CompileBackboneHook',
     'LayerDecayOptimWrapperConstructor',
     'NoDecayOptimWrapperConstructor',
+    'ProgressBar',
     'UsageError',
     'add_common_arguments',
     'build_runner',
