@@ -3,7 +3,7 @@
 
 import pytest
 import torch
-from flatten_cases import PVT_SIZES, SIZES
+from backbone_cases import PVT_SIZES, SIZES
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from ivit import backbones
@@ -93,6 +93,18 @@ def test_one_graph_serves_images_of_any_size(family, options):
             for out, want in zip(compiled(x), model(x), strict=True):
                 torch.testing.assert_close(out, want)
             assert counter.frame_count == 1, size
+
+
+@pytest.mark.parametrize(
+    ('family', 'options'), params(sorted(CASES.keys() - set(SIZED)))
+)
+def test_inference_is_one_graph(family, options):
+    model = build(family, **options).eval()
+    compiled = torch.compile(model, backend='eager', fullgraph=True)
+    x = torch.randn(2, 3, 128, 160)
+    with torch.no_grad():
+        for out, want in zip(compiled(x), model(x), strict=True):
+            torch.testing.assert_close(out, want)
 
 
 @pytest.mark.parametrize(('family', 'options'), params(('swin',)))

@@ -1,14 +1,14 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""What the maps of every FLatten family must be."""
+"""What the maps of the FLatten families must be."""
 
 import itertools
 
 import pytest
 import torch
-from flatten_cases import (
-    FAMILIES,
+from backbone_cases import (
+    FLATTEN,
     NANO,
-    PYRAMIDS,
+    PVTS,
     TINY,
     TYPES,
     WINDOWED,
@@ -19,6 +19,7 @@ from flatten_cases import (
 )
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import layer_norm
 from torch.utils.flop_counter import FlopCounterMode
 
 # Family, arch, image size, parameters and 1e9 multiply-adds with a classifier
@@ -69,7 +70,7 @@ def macs(model, size):
 
 @pytest.mark.parametrize(
     ('family', 'arch', 'img_size', 'params', 'giga_macs'),
-    [row for row in PUBLISHED if row[0] in FAMILIES],
+    PUBLISHED,
 )
 def test_parameters_and_macs(family, arch, img_size, params, giga_macs):
     # With one output, norm3 is the final norm of the authors' Swin and CSwin.
@@ -101,13 +102,13 @@ def test_unpublished_at_384(family, arch):
     assert [o.shape for o in outs] == map_shapes(model, (384, 384))
 
 
-@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize('family', FLATTEN)
 def test_nano_is_about_a_million(family):
     model = on_meta(family, **NANO[family])
     assert 0.5e6 < sum(p.numel() for p in model.parameters()) < 1.5e6
 
 
-@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize('family', FLATTEN)
 @pytest.mark.parametrize('tile_size', [None, 8])
 def test_focused_stages_are_linear_in_pixels(family, tile_size):
     model = on_meta(
@@ -121,60 +122,33 @@ def test_focused_stages_are_linear_in_pixels(family, tile_size):
     assert large == 4 * small
 
 
-@pytest.mark.parametrize(('family', 'attn_type'), TYPES)
-@pytest.mark.parametrize(
-    'size',
-    [(96, 96), (1, 1), (2, 3), (31, 33), (90, 131), (129, 64), (5, 300)],
-)
-def test_any_size(family, attn_type, size):
-    model = tiny(family, attn_type=attn_type).float()
-    with torch.no_grad():
-        outs = model(images(*size).float())
-    assert [out.shape for out in outs] == map_shapes(model, size)
-    assert all(out.isfinite().all() for out in outs)
-    # Not a constant: what an image shows reaches every cell.
-    assert all(out[0].ne(out[1]).any(0).all() for out in outs)
+@pytest.mark.parametrize('family', FLATTEN)
+def test_default_windows_at_all_sizes(family):
+    """Nothing but the size is needed at the published ones."""
+    for img_size in (224, 384):
+        with torch.device('meta'):
+            model = family_of(family)('n', img_size=img_size)
+            outs = model(torch.empty(1, 3, img_size, img_size))
+        size = (img_size, img_size)
+        assert [o.shape for o in outs] == map_shapes(model, size, batch=1)
 
 
-@pytest.mark.parametrize(('family', 'attn_type'), TYPES)
-def test_an_image_in_a_batch_gives_what_it_gives_alone(family, attn_type):
-    model = tiny(family, attn_type=attn_type)
-    x = images(50, 71, batch=3)
+@pytest.mark.parametrize('family', WINDOWED)
+def test_output_norms(family):
+    model, raw = tiny(family), tiny(family, norm_outputs=False)
+    state = model.state_dict()
+    raw.load_state_dict({k: state[k] for k in raw.state_dict()})
+    assert len(state) - len(raw.state_dict()) == 8
+    x = images(50, 60)
     with torch.no_grad():
-        for together, alone in zip(model(x), model(x[1:2]), strict=True):
-            torch.testing.assert_close(together[1:2], alone)
-
-
-@pytest.mark.parametrize('family', FAMILIES)
-@pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])
-def test_nothing_stays_of_another_size_or_of_other_weights(family, mode):
-    model = tiny(family, attn_type='LSLS')
-    other = tiny(family, attn_type='LSLS')
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.mul_(1.1)
-    x = images(64, 40)
-    with mode():
-        before, expected = model(x), other(x)
-        model(images(37, 90))
-        for first, second in zip(before, model(x), strict=True):
-            assert torch.equal(first, second)
-        model.load_state_dict(other.state_dict())
-        for first, second in zip(expected, model(x), strict=True):
-            assert torch.equal(first, second)
-    # What is kept from inference must not get into a backward pass, and what
-    # one backward pass has used not into the next.
-    for _ in range(2):
-        sum(out.square().sum() for out in model(x)).backward()
-        assert all(p.grad.any() for p in model.parameters())
-        model.zero_grad()
-    # An update that no counter of torch sees, as averaged weights make it.
-    for parameter in model.parameters():
-        parameter.data.div_(1.1)
-    model.train().eval()
-    with torch.no_grad():
-        for first, second in zip(before, model(x), strict=True):
-            torch.testing.assert_close(first, second)
+        for i, (out, want) in enumerate(zip(model(x), raw(x), strict=True)):
+            want = layer_norm(
+                want.permute(0, 2, 3, 1),
+                want.shape[1:2],
+                state[f'norm{i}.weight'],
+                state[f'norm{i}.bias'],
+            )
+            torch.testing.assert_close(out, want.permute(0, 3, 1, 2))
 
 
 def without_context(model):
@@ -197,7 +171,7 @@ def without_context(model):
         for tile_size in (None, 8)
         for rest in (((0,), (20, 44)), ((0, 1, 2, 3), (32, 160)))
         # Padding in the first convolution of a cell of 8 x 8 tokens.
-        if not (case[0] in PYRAMIDS and case[1][0] == 'S' and rest[0] == (0,))
+        if not (case[0] in PVTS and case[1][0] == 'S' and rest[0] == (0,))
     ],
 )
 def test_equal_tokens_stay_equal(
@@ -293,13 +267,7 @@ def test_transposed_image_through_transposed_model(family, attn_type, size):
 
 @pytest.mark.parametrize(
     ('family', 'attn_type'),
-    [
-        (family, attn_type)
-        for family, attn_type in itertools.product(
-            FAMILIES, ('LLLL', 'SSSS', 'LSLS')
-        )
-        if family in ('FLattenSwin', 'FLattenPVT')
-    ],
+    itertools.product(('FLattenSwin', 'FLattenPVT'), ('LLLL', 'SSSS', 'LSLS')),
 )
 def test_moved_image_moves_the_maps(family, attn_type):
     """By 96 pixels, a window of the last stage, without tables or borders."""
@@ -322,7 +290,7 @@ def test_moved_image_moves_the_maps(family, attn_type):
         assert not torch.allclose(out, other)
 
 
-@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize('family', FLATTEN)
 @pytest.mark.parametrize('tile_size', [None, 8])
 def test_tiles_bound_what_a_cell_sees(family, tile_size):
     """And without tiles, every cell of a focused stage sees everything."""

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""What FLatten-CSwin alone has; test_flatten_backbones.py has the rest."""
+"""What FLatten-CSwin alone has."""
 
 import itertools
 
@@ -276,28 +276,6 @@ def test_merging_rounds_up(size):
         torch.testing.assert_close(out[:, i], want)
 
 
-def test_merging_goes_with_the_stage_it_feeds():
-    with torch.device('meta'):
-        model = FLattenCSwin('t', frozen_stages=2)
-    trained = {
-        name.split('.')[0]
-        for name, p in model.named_parameters()
-        if p.requires_grad
-    }
-    assert {'merge2', 'merge3', 'stage3', 'stage4'} <= trained
-    assert not {'stage1_conv_embed', 'stage1', 'merge1', 'stage2'} & trained
-    for name, depth in {
-        'stage1_conv_embed.2.weight': 0,
-        'stage1.1.qkv.weight': 2,
-        'merge1.conv.weight': 3,
-        'stage2.0.attns.0.scale': 3,
-        'stage3.17.attns.1.get_v.bias': 24,
-        'stage4.0.proj.bias': 25,
-        'norm3.weight': 26,
-    }.items():
-        assert model.get_layer_depth(name) == (depth, 27)
-
-
 def test_initial_weights():
     torch.manual_seed(0)
     model = FLattenCSwin('n', img_size=128, split_sizes=(1, 2, 4, 4))
@@ -316,32 +294,6 @@ def test_initial_weights():
             bound / 3**0.5, rel=0.1
         )
     assert (model.norm0.weight == 1).all()
-
-
-@pytest.mark.parametrize(
-    ('kwargs', 'message'),
-    [
-        (dict(attn_type='LLM3S'), "attn_type='LLM3S'"),
-        (dict(attn_type='LLSM'), "attn_type='LLSM'"),
-        (dict(attn_type='LLMS19'), '19 focused blocks in a stage of 18'),
-        (dict(img_size=230), 'img_size=230'),
-        (dict(img_size=256), r'img_size=256 .* split_sizes\[2\]=7'),
-        (dict(split_sizes=(1, 2, 5, 7)), r'split_sizes\[2\]=5'),
-        (dict(split_sizes=(1, 2, 7)), r'split_sizes=\(1, 2, 7\)'),
-        (dict(split_sizes=(1, 2, 0, 7)), r'split_sizes=\(1, 2, 0, 7\)'),
-        (dict(split_sizes=7), 'split_sizes=7'),
-        (dict(tile_size=12), 'tile_size=12'),
-        (dict(tile_size=40), 'img_size=224 leaves a tile uncovered'),
-        (dict(focusing_factor=0.5), 'focusing_factor=0.5'),
-        (dict(kernel_size=4), 'kernel_size=4'),
-    ],
-)
-def test_bad_arguments(kwargs, message):
-    with (
-        torch.device('meta'),
-        pytest.raises(ValueError, match=message),
-    ):
-        FLattenCSwin('t', **kwargs)
 
 
 @pytest.mark.parametrize(

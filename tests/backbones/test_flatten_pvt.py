@@ -1,8 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""What FLatten-PVT and PVTv2 have for themselves.
-
-test_flatten_backbones.py has what holds for every family.
-"""
+"""What FLatten-PVT and PVTv2 alone have."""
 
 import math
 
@@ -129,15 +126,6 @@ def test_mixed_attention(family):
     assert model.block4[0].attn.sr is None
 
 
-@pytest.mark.parametrize('family', FAMILIES)
-@pytest.mark.parametrize(
-    'attn_type', ['LLM', 'LLMS', 'LLMS1', 'LLSX', 'LLL', 'LLLLL', 'llll', None]
-)
-def test_wrong_attn_type(family, attn_type):
-    with pytest.raises(ValueError, match=f'attn_type={attn_type!r}'):
-        family(TINY, attn_type=attn_type, img_size=64)
-
-
 @pytest.mark.parametrize('attn_type', ['LLLL', 'SSSS'])
 def test_wrong_arguments(attn_type):
     kwargs = dict(attn_type=attn_type, img_size=64)
@@ -145,8 +133,6 @@ def test_wrong_arguments(attn_type):
         FLattenPVT('b0', **kwargs)
     with pytest.raises(ValueError, match="arch='t'.*'b5'"):
         FLattenPVTv2('t', **kwargs)
-    with pytest.raises(ValueError, match='num_heads=3.*dim=8'):
-        FLattenPVT({**TINY, 'num_heads': (3, 2, 2, 4)}, **kwargs)
     with pytest.raises(ValueError, match=r"arch\['mlp_ratios'\]=\(0, "):
         FLattenPVT({**TINY, 'mlp_ratios': (0, 1, 1, 1)}, **kwargs)
     with pytest.raises(ValueError, match='mlp_ratios'):
@@ -321,71 +307,3 @@ def test_initial_weights(family, arch):
         if 'norm' in name:
             value = 1 if name.endswith('weight') else 0
             assert (parameter == value).all(), name
-
-
-@pytest.mark.parametrize('family', FAMILIES)
-@pytest.mark.parametrize(
-    ('frozen_stages', 'want'),
-    [
-        (-1, ''),
-        (0, 'patch_embed1 pos_embed1'),
-        (1, 'patch_embed1 pos_embed1 block1 norm1'),
-        (
-            2,
-            'patch_embed1 pos_embed1 block1 norm1 '
-            'patch_embed2 pos_embed2 block2 norm2',
-        ),
-    ],
-)
-def test_frozen_with_a_stage(family, frozen_stages, want):
-    model = family(TINY, img_size=64, frozen_stages=frozen_stages)
-    own = {name.split('.')[0] for name in model.state_dict()}
-    frozen = {
-        name.split('.')[0]
-        for name, parameter in model.named_parameters()
-        if not parameter.requires_grad
-    }
-    assert frozen == own.intersection(want.split())
-    trained = {
-        name.split('.')[0]
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-    }
-    assert trained == own - frozen
-
-
-@pytest.mark.parametrize(
-    ('name', 'depth'),
-    [
-        ('patch_embed1.proj.weight', 0),
-        ('pos_embed1', 0),
-        ('block1.0.norm1.weight', 1),
-        ('norm1.weight', 1),
-        ('patch_embed2.norm.bias', 2),
-        ('pos_embed2', 2),
-        ('block2.0.attn.q.weight', 2),
-        ('block2.1.mlp.fc1.weight', 3),
-        ('norm2.weight', 3),
-        ('block4.0.attn.scale', 5),
-        ('norm4.weight', 5),
-    ],
-)
-def test_layer_depth(name, depth):
-    family = FLattenPVT if name.startswith('pos') else FLattenPVTv2
-    model = family(TINY, img_size=64)
-    assert name in model.state_dict()
-    assert model.get_layer_depth(name) == (depth, 7)
-    name = f'backbone.{name}'
-    assert model.get_layer_depth(name, 'backbone.') == (depth, 7)
-    assert model.get_layer_depth('neck.block1.0', 'backbone.') == (6, 7)
-
-
-@pytest.mark.parametrize('family', FAMILIES)
-def test_unused_stages_are_not_built(family):
-    model = family(TINY, img_size=64, out_indices=(1,), frozen_stages=2)
-    assert {name.split('.')[0][-1] for name in model.state_dict()} == {
-        '1',
-        '2',
-    }
-    (out,) = model(torch.randn(1, 3, 9, 17))
-    assert out.shape == (1, 12, 2, 3)

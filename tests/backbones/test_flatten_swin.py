@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""What FLatten-Swin has for itself; test_flatten_backbones.py has the rest."""
+"""What FLatten-Swin alone has."""
 
 import itertools
 
