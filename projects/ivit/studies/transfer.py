@@ -20,8 +20,8 @@ from .runs import Run, execute
 
 BACKBONES = {'iViT-N': 'ivit_n', 'FLatten-Swin-N': 'flatten_swin_n'}
 TASKS = {'Mask R-CNN': 'mask_rcnn', 'UperNet': 'upernet'}
-# iViT's own config of Mask R-CNN is the demo's, with a recipe made to be quick.
-# Here it gets what the other backbones have.
+# iViT's own config of Mask R-CNN is the demo's, whose recipe is made to be
+# quick. Here iViT gets the recipe of the other backbones.
 LIKE_THE_OTHERS = {
     'mask_rcnn_ivit_n_shapes': (
         '_base_/mask_rcnn_n_shapes',
