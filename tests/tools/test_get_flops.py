@@ -111,10 +111,10 @@ def test_rows(count):
 
 
 def test_second_stage(count):
-    _, notes = count('mask_rcnn_ivit_n_shapes', '--shape', 64, 64)
+    _, notes = count('mask_rcnn_flatten_swin_n_shapes', '--shape', 64, 64)
     # 1000 boxes of 7 x 7 and 100 masks of 14 x 14.
     found = re.search(r'roi_align ([\d.]+)', notes)
-    config = Config.fromfile(CONFIGS / 'mask_rcnn_ivit_n_shapes.py')
+    config = Config.fromfile(CONFIGS / 'mask_rcnn_flatten_swin_n_shapes.py')
     channels = config.model.neck.out_channels
     elements = channels * (1000 * 49 + 100 * 196)
     assert float(found[1]) == pytest.approx(elements / 1e6, abs=0.06)
