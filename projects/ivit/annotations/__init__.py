@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""A user's own annotated images: layouts, checks, and what they come down to."""
+"""A user's annotated images: layouts, checks, and what they come down to."""
 
 from .faults import Fault, FaultKind, Faults
 from .label_maps import IGNORED, LabelEncoding
