@@ -10,7 +10,6 @@ import importlib
 import io
 import json
 import sys
-from argparse import Namespace
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -74,10 +73,7 @@ def load_config(name):
     """The scope of a config that the tools can use."""
     from ivit.engine import load_config
 
-    options = dict(cfg_options=None, launcher='none', work_dir=None)
-    path = str(CONFIGS / f'{name}.py')
-    args = Namespace(config=path, local_rank=0, **options)
-    return load_config(args).default_scope
+    return load_config(CONFIGS / f'{name}.py').default_scope
 
 
 def subclass_dataset(name):

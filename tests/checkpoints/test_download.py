@@ -5,7 +5,6 @@ import hashlib
 import io
 import re
 import threading
-from argparse import Namespace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -183,15 +182,7 @@ def test_the_backbone_of_a_detector_from_an_address(name, server):
         nn.init.normal_(parameter)
     wanted = source.state_dict()
     content = serialized({f'backbone.{k}': v for k, v in wanted.items()})
-    cfg = load_config(
-        Namespace(
-            config=config,
-            cfg_options=dict(pretrained=server.add('/a.pth', content)),
-            launcher='none',
-            work_dir=None,
-            local_rank=0,
-        )
-    )
+    cfg = load_config(config, dict(pretrained=server.add('/a.pth', content)))
     model = MODELS.build(cfg.model)
     model.init_weights()
     for key, value in model.backbone.state_dict().items():

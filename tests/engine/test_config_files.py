@@ -1,7 +1,6 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Configs by path and by name."""
 
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -36,9 +35,7 @@ def test_by_name_and_by_path(tmp_path):
 
 
 def test_the_name_is_enough_to_load():
-    options = dict(cfg_options=None, launcher='none', local_rank=0)
-    args = Namespace(config=NAME, work_dir=None, **options)
-    cfg = load_config(args)
+    cfg = load_config(NAME)
     assert cfg.model.backbone.type == 'IViT'
     assert cfg.work_dir == f'work_dirs/{NAME}'
 

@@ -1,5 +1,4 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-from argparse import Namespace
 
 import pytest
 
@@ -17,9 +16,8 @@ def refused(tmp_path, monkeypatch):
     def load(text, base='a = 1\n', name='mine.py'):
         (tmp_path / 'base.py').write_text(base)
         (tmp_path / name).write_text(text)
-        args = dict(cfg_options=None, launcher='none', work_dir=None)
         with pytest.raises(UsageError) as caught:
-            load_config(Namespace(config=name, local_rank=0, **args))
+            load_config(name)
         message = str(caught.value)
         assert '\n' not in message
         return message
@@ -75,6 +73,5 @@ def test_no_custom_imports(tmp_path):
     """A config of mmpretrain's, say, needs nothing of ours."""
     path = tmp_path / 'theirs.py'
     path.write_text("model = dict(type='ImageClassifier')\n")
-    args = dict(cfg_options=None, launcher='none', work_dir=None)
-    cfg = load_config(Namespace(config=str(path), local_rank=0, **args))
+    cfg = load_config(path)
     assert cfg.model.type == 'ImageClassifier'

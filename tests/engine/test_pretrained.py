@@ -1,7 +1,6 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """One variable for the backbone's weights, in every config."""
 
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -23,14 +22,7 @@ def one_process(monkeypatch):
 
 
 def load(path, **options):
-    args = Namespace(
-        config=str(path),
-        cfg_options=options or None,
-        launcher='none',
-        work_dir=None,
-        local_rank=0,
-    )
-    return load_config(args)
+    return load_config(path, options or None)
 
 
 @pytest.fixture

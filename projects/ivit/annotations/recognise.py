@@ -11,9 +11,7 @@ from .records import AnnotatedData
 NAMES_SHOWN = 12
 
 
-def read_folder(
-    root: str | Path, task: str | None = None
-) -> AnnotatedData:
+def read_folder(root: str | Path, task: str | None = None) -> AnnotatedData:
     """Read a folder of annotated images, whatever layout it has.
 
     Args:

@@ -1,7 +1,6 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """The backbones that can be compared, by name or by config."""
 
-import argparse
 from dataclasses import dataclass
 
 import torch
@@ -118,15 +117,7 @@ def build_backbone(name: str) -> nn.Module:
 
 def _of_config(path: str) -> tuple[Config, str]:
     """The backbone's part of a config, and the scope it is built in."""
-    cfg = engine.load_config(
-        argparse.Namespace(
-            config=path,
-            cfg_options=None,
-            work_dir=None,
-            launcher='none',
-            local_rank=0,
-        )
-    )
+    cfg = engine.load_config(path)
     if 'backbone' not in cfg.get('model', {}):
         raise ValueError(f'{path} has no model with a backbone.')
     return cfg.model.backbone, cfg.get('default_scope') or 'mmengine'

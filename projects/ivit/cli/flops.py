@@ -99,7 +99,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='change the config: a.b=1',
     )
-    parser.set_defaults(work_dir=None, launcher='none', local_rank=0)
     return parser.parse_args(argv)
 
 
@@ -123,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
     args = parse_args(argv)
     with engine.one_line_errors():
-        cfg = engine.load_config(args)
+        cfg = engine.load_config(args.config, args.cfg_options)
         shape = image_shape(cfg, args.shape)
         scope = cfg.get('default_scope') or 'mmengine'
         init_default_scope(scope)

@@ -100,7 +100,13 @@ def augment(cfg: Config) -> None:
 
 def test(args: argparse.Namespace) -> None:
     """Test as the command line says."""
-    cfg = engine.load_config(args)
+    cfg = engine.load_config(
+        args.config,
+        args.cfg_options,
+        args.work_dir,
+        args.launcher,
+        args.local_rank,
+    )
     engine.check_checkpoint_path(args.checkpoint)
     cfg.load_from = args.checkpoint
     cfg.resume = False

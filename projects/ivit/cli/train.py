@@ -59,7 +59,13 @@ def apply_options(cfg: Config, args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train as the command line says."""
-    cfg = engine.load_config(args)
+    cfg = engine.load_config(
+        args.config,
+        args.cfg_options,
+        args.work_dir,
+        args.launcher,
+        args.local_rank,
+    )
     apply_options(cfg, args)
     engine.check_data(cfg, ('train', 'val'))
     engine.build_runner(cfg, bool(cfg.get('resume'))).train()

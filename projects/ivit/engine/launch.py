@@ -5,6 +5,7 @@ import argparse
 import os
 import traceback
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS, MODELS, RUNNERS
@@ -49,12 +50,26 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """Read the config and apply the options of ``add_common_arguments``.
+def load_config(
+    config: str | Path,
+    cfg_options: dict[str, Any] | None = None,
+    work_dir: str | Path | None = None,
+    launcher: str = 'none',
+    local_rank: int = 0,
+) -> Config:
+    """Read a config and apply the options that every tool has.
 
-    ``args.config`` is a path or the name of a config that comes with ivit.
-    The variable ``pretrained``, a path or an address of weights for the
-    backbone, becomes ``model.backbone.init_cfg``.
+    The config's variable ``pretrained``, a path or an address of weights for
+    the backbone, becomes ``model.backbone.init_cfg``.
+
+    Args:
+        config: Its path, or the name of one that comes with ivit.
+        cfg_options: Values by dotted keys, which replace the config's.
+        work_dir: The folder for logs and checkpoints; ``work_dirs/CONFIG`` by
+            default.
+        launcher: What started the processes.
+        local_rank: The number of this process on its machine, where the
+            environment does not tell.
 
     Raises:
         UsageError: If there is no such file, it cannot be read, it uses
@@ -63,14 +78,14 @@ def load_config(args: argparse.Namespace) -> Config:
         MissingFrameworkError: If the framework that ``default_scope`` names
             is not installed.
     """
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    path = str(find_config(args.config))
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))
+    path = str(find_config(config))
     cfg = _read_config(path)
-    cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
+    cfg.launcher = launcher
+    if cfg_options is not None:
+        cfg.merge_from_dict(cfg_options)
+    if work_dir is not None:
+        cfg.work_dir = str(work_dir)
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
     _move_pretrained(cfg)
