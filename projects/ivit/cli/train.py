@@ -1,18 +1,26 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Train a detector, segmentor or classifier from a config."""
+"""Train a detector, segmentor or classifier from a config.
+
+With --data it is trained on a folder of your own: COCO json, YOLO, Pascal VOC,
+images and label maps, or class folders. docs/your-data.md tells more.
+"""
 
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import Config
-
 from .. import engine
+from ..training import train
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog='ivit train', description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog='ivit train',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('config', help='path of a config, or name of ours')
+    add_data_arguments(parser.add_argument_group('your data'))
     engine.add_common_arguments(parser)
     parser.add_argument(
         '--amp',
@@ -32,48 +40,52 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--resume',
         nargs='?',
-        const='auto',
+        const=True,
+        default=False,
         metavar='CHECKPOINT',
         help='go on from this checkpoint, or from the latest in the work dir',
     )
     return parser.parse_args(argv)
 
 
-def apply_options(cfg: Config, args: argparse.Namespace) -> None:
-    """Apply the options that only training has, in place."""
-    engine.set_amp(cfg, args.amp)
-    engine.set_compile(cfg, args.compile)
-    if args.auto_scale_lr:
-        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
-            raise engine.UsageError(
-                '--auto-scale-lr needs the total batch size that the '
-                'learning rate was chosen for; add to the config: '
-                'auto_scale_lr = dict(base_batch_size=16)'
-            )
-        cfg.auto_scale_lr.enable = True
-    if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
-    engine.check_checkpoint_path(cfg.get('load_from'))
-
-
-def train(args: argparse.Namespace) -> None:
-    """Train as the command line says."""
-    cfg = engine.load_config(
-        args.config,
-        args.cfg_options,
-        args.work_dir,
-        args.launcher,
-        args.local_rank,
+def add_data_arguments(parser: argparse._ArgumentGroup) -> None:
+    """Add the options of a training on data of one's own."""
+    parser.add_argument(
+        '--data', metavar='FOLDER', help='folder of annotated images'
     )
-    apply_options(cfg, args)
-    engine.check_data(cfg, ('train', 'val'))
-    engine.build_runner(cfg, bool(cfg.get('resume'))).train()
+    parser.add_argument(
+        '--epochs',
+        type=int,
+        metavar='N',
+        help='how often to go through the data; the schedule is scaled',
+    )
+    for split in ('train', 'val'):
+        parser.add_argument(
+            f'--{split}-ann',
+            metavar='FILE',
+            help=f'COCO json of the {split} images, instead of --data',
+        )
+        parser.add_argument(
+            f'--{split}-images',
+            metavar='FOLDER',
+            help='the folder that its file names are relative to',
+        )
+    parser.add_argument(
+        '--pretrained',
+        metavar='FILE',
+        help='path or address of weights for the backbone',
+    )
+    parser.add_argument(
+        '--load-from',
+        metavar='FILE',
+        help='path or address of weights of a whole model, whose heads may '
+        'be for other classes',
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, and leave the group of processes."""
     args = parse_args(argv)
     with engine.one_line_errors():
-        train(args)
+        train(**vars(args))
     engine.leave_process_group()

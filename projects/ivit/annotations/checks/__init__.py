@@ -1,0 +1,1 @@
+def check(data, quick): pass

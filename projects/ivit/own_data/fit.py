@@ -1,0 +1,170 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Fit a config to data: heads, loaders, evaluators and schedule."""
+
+import colorsys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..annotations import AnnotatedData
+from ..engine.errors import UsageError
+from ..nested import iterate_dicts
+from .heads import remove_masks, set_class_counts, wants_masks
+from .schedule import fit_schedule
+from .write import WrittenSplit, write_splits
+
+#: The task of each framework.
+TASKS = dict(
+    mmdet='detection', mmseg='segmentation', mmpretrain='classification'
+)
+# What a data set of the config keeps, whatever the data is.
+KEPT = ('pipeline', 'filter_cfg', 'test_mode', 'backend_args')
+FOLDER = 'data'
+
+
+def task_of(cfg: Config) -> str:
+    """The task of a config, by its framework.
+
+    Raises:
+        UsageError: If the config is of no framework that has data.
+    """
+    scope = cfg.get('default_scope')
+    if scope not in TASKS:
+        raise UsageError(
+            f'default_scope={scope!r} of the config is none of '
+            f'{", ".join(TASKS)}, so --data cannot be fitted to it'
+        )
+    return TASKS[scope]
+
+
+def fit_config(
+    cfg: Config,
+    data: AnnotatedData,
+    num_processes: int = 1,
+    epochs: int | None = None,
+) -> list[str]:
+    """Fit an experiment's config to data, in place.
+
+    Files that the frameworks need are written to ``data`` in the work dir.
+
+    Args:
+        cfg: The config, with ``work_dir`` set.
+        data: The data, with a validation split and without errors.
+        num_processes: Number of processes that train together.
+        epochs: See :func:`fit_schedule`.
+
+    Returns:
+        What was changed and decided, in sentences.
+
+    Raises:
+        UsageError: If the config's model cannot be trained on the data.
+    """
+    if data.task != task_of(cfg):
+        raise UsageError(
+            f'{data.root} has annotations for {data.task} ({data.layout}), '
+            f'and the config is for {task_of(cfg)}'
+        )
+    if len(set(data.classes)) < 1:
+        raise UsageError(f'{data.root} has no class that has objects')
+    if data.palette is None and data.task != 'classification':
+        data.palette = make_palette(len(data.classes))
+    notes = set_class_counts(cfg, len(data.classes))
+    if data.task == 'detection' and wants_masks(cfg) and not data.has_masks:
+        remove_masks(cfg)
+        notes.append(
+            'no object has a mask, so the mask head is left out; the model '
+            'finds boxes'
+        )
+    written, more = write_splits(data, Path(cfg.work_dir, FOLDER))
+    notes += more
+    _set_loaders(cfg, written)
+    _set_evaluators(cfg, written, len(data.classes))
+    if data.task == 'segmentation':
+        _keep_label_zero(cfg)
+    number = written['train'].num_images
+    return notes + fit_schedule(cfg, number, num_processes, epochs)
+
+
+def make_palette(number: int) -> list[tuple[int, int, int]]:
+    """Colours that differ, RGB in 0..255, the same ones every time."""
+    golden = 0.618034  # steps round the circle that never meet
+    colors = []
+    for i in range(number):
+        value = 1.0 - 0.3 * (i // 8 % 3) / 2
+        rgb = colorsys.hsv_to_rgb(i * golden % 1, 0.75, value)
+        red, green, blue = (round(255 * part) for part in rgb)
+        colors.append((red, green, blue))
+    return colors
+
+
+def innermost_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The data sets inside of wrappers such as ``ConcatDataset``."""
+    if 'dataset' in dataset:
+        yield from innermost_datasets(dataset['dataset'])
+    elif 'datasets' in dataset:
+        for part in dataset['datasets']:
+            yield from innermost_datasets(part)
+    else:
+        yield dataset
+
+
+def _set_loaders(cfg: Config, written: dict[str, WrittenSplit]) -> None:
+    """Give each loader its split; without a test split it is validation."""
+    for phase in ('train', 'val', 'test'):
+        split = written.get(phase, written['val'])
+        loader = cfg.get(f'{phase}_dataloader')
+        if not loader:
+            raise UsageError(
+                f'the config has no {phase}_dataloader, which --data fills'
+            )
+        wrapped = loader['dataset']
+        inner = next(innermost_datasets(wrapped))
+        dataset = dict(split.dataset)
+        dataset |= {key: inner[key] for key in KEPT if key in inner}
+        if phase != 'train':
+            dataset['test_mode'] = True
+        loader['dataset'] = _replace_innermost(wrapped, dataset)
+    cfg.data_root = ''
+
+
+def _replace_innermost(
+    wrapped: dict[str, Any], dataset: dict[str, Any]
+) -> dict[str, Any]:
+    """A data set in the wrappers of another; several become one."""
+    if 'datasets' in wrapped:
+        return dataset
+    if 'dataset' in wrapped:
+        inner = _replace_innermost(wrapped['dataset'], dataset)
+        return dict(wrapped, dataset=inner)
+    return dataset
+
+
+def _set_evaluators(
+    cfg: Config, written: dict[str, WrittenSplit], num_classes: int
+) -> None:
+    """Give evaluators the annotations of their loader."""
+    for phase in ('val', 'test'):
+        split = written.get(phase, written['val'])
+        evaluators = cfg.get(f'{phase}_evaluator')
+        if isinstance(evaluators, dict):
+            evaluators = [evaluators]
+        for evaluator in evaluators or []:
+            if split.ann_file and 'ann_file' in evaluator:
+                evaluator['ann_file'] = split.ann_file
+            topk = evaluator.get('topk')
+            if topk:
+                fitting = tuple(k for k in _as_tuple(topk) if k <= num_classes)
+                evaluator['topk'] = fitting or (1,)
+
+
+def _as_tuple(topk: Any) -> tuple[int, ...]:
+    return (topk,) if isinstance(topk, int) else tuple(topk)
+
+
+def _keep_label_zero(cfg: Config) -> None:
+    """Let label maps be read as they are: 0 is a class by now."""
+    for node in iterate_dicts(cfg._cfg_dict):
+        if node.get('reduce_zero_label'):
+            node['reduce_zero_label'] = False

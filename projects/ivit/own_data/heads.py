@@ -1,0 +1,138 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Fit the heads of a model's config to the number of classes and to masks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from ..engine.errors import UsageError
+from ..nested import iterate_dicts, iterate_nested
+
+# Parts whose number of classes is not the data's: RPN has objects alone.
+CLASS_AGNOSTIC = ('rpn_head',)
+MASK_PARTS = ('mask_head', 'mask_roi_extractor')
+
+
+def iterate_class_counts(model: ConfigDict) -> Iterator[tuple[str, int]]:
+    """Where a model's config says how many classes there are.
+
+    Yields:
+        The dotted key, such as ``'model.roi_head.bbox_head.num_classes'``,
+        and the number. The things and stuff of a panoptic head are two.
+    """
+    for key, value in iterate_nested(model, 'model'):
+        *path, name = key.split('.')
+        if (
+            name in ('num_classes', 'num_things_classes')
+            and isinstance(value, int)
+            and not set(path) & set(CLASS_AGNOSTIC)
+        ):
+            yield key, value
+
+
+def set_class_counts(cfg: Config, number: int) -> list[str]:
+    """Give every head the number of classes, in place.
+
+    Args:
+        cfg: The experiment's config.
+        number: Number of classes of the data.
+
+    Returns:
+        What was changed, in words.
+    """
+    changed = {}
+    for node in _dicts_of_heads(cfg.model):
+        before = node.get('num_classes', node.get('num_things_classes'))
+        for key in ('num_classes', 'num_things_classes'):
+            if isinstance(node.get(key), int):
+                node[key] = number
+        if isinstance(node.get('num_stuff_classes'), int):
+            node['num_stuff_classes'] = 0
+        if before is None or before == number:
+            continue
+        changed[before] = changed.get(before, 0) + 1
+        # A head of one logit for two classes keeps it.
+        if node.get('out_channels') == before:
+            node['out_channels'] = number
+        _fit_class_weights(node, before, number)
+    if cfg.get('data_preprocessor', {}).get('num_classes') is not None:
+        cfg.data_preprocessor.num_classes = number
+    return [
+        f'num_classes of {times} heads: {before} -> {number}'
+        if times > 1
+        else f'num_classes of a head: {before} -> {number}'
+        for before, times in changed.items()
+    ]
+
+
+def remove_masks(cfg: Config) -> None:
+    """Leave a detector's mask head out, in place.
+
+    Raises:
+        UsageError: If the model has masks in another place than a RoI head's
+            ``mask_head``.
+    """
+    roi_head = cfg.model.get('roi_head') or {}
+    if not roi_head.get('mask_head'):
+        raise UsageError(
+            f'the data has boxes without masks, and {cfg.model.type} cannot '
+            'be trained without masks. Take a config of a detector for '
+            'boxes, such as retinanet_ivit_t_coco'
+        )
+    for part in MASK_PARTS:
+        roi_head.pop(part, None)
+    for pipeline in _pipelines(cfg):
+        for step in iterate_dicts(pipeline):
+            if step.get('with_mask'):
+                step['with_mask'] = False
+    for key in ('val_evaluator', 'test_evaluator'):
+        for evaluator in _as_list(cfg.get(key)):
+            metric = evaluator.get('metric')
+            if isinstance(metric, (list, tuple)):
+                evaluator['metric'] = [m for m in metric if m != 'segm']
+            elif metric == 'segm':
+                evaluator['metric'] = 'bbox'
+
+
+def wants_masks(cfg: Config) -> bool:
+    """Whether the training pipeline loads masks of instances."""
+    loader = cfg.get('train_dataloader') or {}
+    return any(node.get('with_mask') is True for node in iterate_dicts(loader))
+
+
+def _dicts_of_heads(model: ConfigDict) -> Iterator[dict[str, Any]]:
+    """The dicts of a model in which numbers of classes stand."""
+    for name, part in model.items():
+        if name not in CLASS_AGNOSTIC:
+            yield from iterate_dicts(part)
+
+
+def _fit_class_weights(node: dict[str, Any], before: int, number: int) -> None:
+    """Fit ``class_weight`` of a head's losses to the number of classes.
+
+    Weights that are all alike, but for one at the end for the background,
+    are repeated; others say something of the classes that were, and go.
+    """
+    for loss in iterate_dicts(node):
+        weights = loss.get('class_weight')
+        if not isinstance(weights, (list, tuple)):
+            continue
+        body, rest = list(weights[:before]), list(weights[before:])
+        alike = len(set(body)) == 1
+        loss['class_weight'] = body[:1] * number + rest if alike else None
+
+
+def _pipelines(cfg: Config) -> Iterator[Any]:
+    """Everything in a config that may hold steps of a pipeline."""
+    for phase in ('train', 'val', 'test'):
+        yield cfg.get(f'{phase}_dataloader') or {}
+    for key in ('train_pipeline', 'test_pipeline', 'tta_pipeline'):
+        yield cfg.get(key) or []
+
+
+def _as_list(node: Any) -> list[Any]:
+    """Evaluators as a list, whether a config has one or several."""
+    if not node:
+        return []
+    return list(node) if isinstance(node, (list, tuple)) else [node]

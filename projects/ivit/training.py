@@ -1,0 +1,122 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Train from a config, or on data of one's own: ``ivit.train``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from mmengine.config import Config
+
+from . import engine
+from .inference.run import Run
+from .own_data import DataPaths, prepare
+
+PathLike: TypeAlias = str | Path
+
+
+def train(
+    config: PathLike,
+    data: PathLike | None = None,
+    epochs: int | None = None,
+    *,
+    train_ann: PathLike | None = None,
+    train_images: PathLike | None = None,
+    val_ann: PathLike | None = None,
+    val_images: PathLike | None = None,
+    pretrained: str | None = None,
+    load_from: str | None = None,
+    work_dir: PathLike | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    amp: bool = False,
+    compile: bool = False,
+    auto_scale_lr: bool = False,
+    resume: bool | str = False,
+    launcher: str = 'none',
+    local_rank: int = 0,
+) -> Run:
+    """Train a detector, segmentor or classifier, as ``ivit train`` does.
+
+    Args:
+        config: Path of a config, or the name of one that comes with ivit.
+        data: A folder of annotated images to train on instead of the
+            config's data. docs/your-data.md says which layouts are
+            recognised. Nothing is written into it.
+        epochs: How often to go through the data. The schedule is scaled.
+        train_ann: A COCO annotation file, instead of ``data``.
+        train_images: The folder that its file names are relative to.
+        val_ann: A COCO annotation file for validation.
+        val_images: The folder that its file names are relative to.
+        pretrained: Path or address of weights for the backbone.
+        load_from: Path or address of weights of a whole model. Of heads for
+            other classes the weights that fit are kept.
+        work_dir: Folder for logs and checkpoints; ``work_dirs/CONFIG`` by
+            default, with the name of the data behind it.
+        cfg_options: Changes to the config, by dotted keys. They come before
+            the config is fitted to ``data``.
+        amp: Mixed precision: float16 on a GPU, bfloat16 on the CPU.
+        compile: Compile the backbone; the first step takes minutes.
+        auto_scale_lr: Scale the learning rate to the total batch size. With
+            ``data`` it is scaled anyway.
+        resume: Go on from the latest checkpoint in the work dir, or from the
+            one that is named.
+        launcher: What started the processes: ``'none'``, ``'pytorch'``,
+            ``'slurm'`` or ``'mpi'``.
+        local_rank: The number of this process on its machine, where the
+            environment does not tell.
+
+    Returns:
+        Where the run lies, for :func:`ivit.load`.
+
+    Raises:
+        ValueError: If config, data and options do not go together. Nothing
+            has been built then.
+    """
+    paths = DataPaths(data, train_ann, train_images, val_ann, val_images)
+    options = dict(cfg_options or {})
+    if pretrained is not None:
+        options['pretrained'] = pretrained
+    cfg = engine.load_config(config, options, work_dir, launcher, local_rank)
+    own_data = any(paths)
+    if own_data and work_dir is None:
+        cfg.work_dir = f'{cfg.work_dir}_{paths.name}'
+    if load_from is not None:
+        cfg.load_from = load_from
+    _apply_options(cfg, amp, compile, auto_scale_lr, resume)
+    notes: list[str] = []
+    if own_data:
+        notes = prepare(cfg, paths, epochs)
+    elif epochs is not None:
+        raise engine.UsageError(
+            f'--epochs {epochs} goes with --data. Without it, set '
+            'train_cfg.max_epochs and the schedule in the config'
+        )
+    engine.check_data(cfg, ('train', 'val'))
+    runner = engine.build_runner(cfg, bool(cfg.get('resume')))
+    for note in notes:
+        runner.logger.info(f'data: {note}')
+    runner.train()
+    return Run(Path(cfg.work_dir), Path(cfg.work_dir, Path(cfg.filename).name))
+
+
+def _apply_options(
+    cfg: Config,
+    amp: bool,
+    compile: bool,
+    auto_scale_lr: bool,
+    resume: bool | str,
+) -> None:
+    """Apply the options that only training has, in place."""
+    engine.set_amp(cfg, amp)
+    engine.set_compile(cfg, compile)
+    if auto_scale_lr:
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+            raise engine.UsageError(
+                '--auto-scale-lr needs the total batch size that the '
+                'learning rate was chosen for; add to the config: '
+                'auto_scale_lr = dict(base_batch_size=16)'
+            )
+        cfg.auto_scale_lr.enable = True
+    if resume:
+        cfg.resume = True
+        cfg.load_from = None if resume is True else resume
+    engine.check_checkpoint_path(cfg.get('load_from'))
