@@ -10,6 +10,7 @@ from mmengine.config import Config
 from . import engine
 from .inference.run import Run
 from .own_data import DataPaths, prepare
+from .preflight import check_config
 
 PathLike: TypeAlias = str | Path
 
@@ -90,7 +91,7 @@ def train(
             f'--epochs {epochs} goes with --data. Without it, set '
             'train_cfg.max_epochs and the schedule in the config'
         )
-    engine.check_data(cfg, ('train', 'val'))
+    check_config(cfg, ('train', 'val'))
     runner = engine.build_runner(cfg, bool(cfg.get('resume')))
     for note in notes:
         runner.logger.info(f'data: {note}')

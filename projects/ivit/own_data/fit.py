@@ -2,7 +2,6 @@
 """Fit a config to data: heads, loaders, evaluators and schedule."""
 
 import colorsys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from mmengine.config import Config
 
 from ..annotations import AnnotatedData
 from ..engine.errors import UsageError
-from ..nested import iterate_dicts
+from ..nested import innermost_datasets, iterate_dicts
 from .heads import remove_masks, set_class_counts, wants_masks
 from .schedule import fit_schedule
 from .write import WrittenSplit, write_splits
@@ -97,17 +96,6 @@ def make_palette(number: int) -> list[tuple[int, int, int]]:
         red, green, blue = (round(255 * part) for part in rgb)
         colors.append((red, green, blue))
     return colors
-
-
-def innermost_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The data sets inside of wrappers such as ``ConcatDataset``."""
-    if 'dataset' in dataset:
-        yield from innermost_datasets(dataset['dataset'])
-    elif 'datasets' in dataset:
-        for part in dataset['datasets']:
-            yield from innermost_datasets(part)
-    else:
-        yield dataset
 
 
 def _set_loaders(cfg: Config, written: dict[str, WrittenSplit]) -> None:
