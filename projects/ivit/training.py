@@ -120,4 +120,6 @@ def _apply_options(
     if resume:
         cfg.resume = True
         cfg.load_from = None if resume is True else resume
+        if resume is True:
+            cfg.load_from = engine.moved_checkpoint(cfg.work_dir)
     engine.check_checkpoint_path(cfg.get('load_from'))

@@ -2,7 +2,11 @@
 """Training and testing: configs, checks, precision, progress, optimizers."""
 
 from .amp import BFloat16CPUOptimWrapper, set_amp
-from .checkpoint_check import CheckpointCheck, check_checkpoint_path
+from .checkpoint_check import (
+    CheckpointCheck,
+    check_checkpoint_path,
+    moved_checkpoint,
+)
 from .compile import CompileBackboneHook, set_compile
 from .config_files import find_config, packaged_configs
 from .distributed import leave_process_group
@@ -26,6 +30,7 @@ __all__ = [
     'find_config',
     'leave_process_group',
     'load_config',
+    'moved_checkpoint',
     'one_line_errors',
     'packaged_configs',
     'set_amp',

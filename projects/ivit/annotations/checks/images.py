@@ -153,8 +153,10 @@ def examine(image: ExpectedImage) -> list[tuple[FaultKind, str]]:
     faults = []
     kind_of_size = _judge_size(image.size, size, turn)
     if kind_of_size is not None:
-        expected = f', not {image.size}' if kind_of_size is OTHER_SIZE else ''
-        faults.append((kind_of_size, f'{path} ({size}{expected})'))
+        expected = (
+            f', not {_shown(image.size)}' if kind_of_size is OTHER_SIZE else ''
+        )
+        faults.append((kind_of_size, f'{path} ({_shown(size)}{expected})'))
     if mode in HIGH_MODES:
         faults.append((HIGH_BIT_DEPTH, f'{path} ({mode})'))
     elif mode != 'RGB':
@@ -181,6 +183,10 @@ def _judge_size(
     if swaps and expected == stored != turned:
         return TURNED_BY_EXIF
     return EXIF
+
+
+def _shown(size: tuple[int, int]) -> str:
+    return f'{size[0]} x {size[1]}'
 
 
 def _list_files(folders: Iterable[Path]) -> set[str]:
