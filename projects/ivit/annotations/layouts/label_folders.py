@@ -58,7 +58,8 @@ def read(root: Path) -> AnnotatedData:
     faults = Faults()
     splits: dict[str, Split] = {}
     all_pairs: list[tuple[Path, Path]] = []
-    for split, (images, maps) in (find_folders(root) or {}).items():
+    folders = find_folders(root) or {}
+    for split, (images, maps) in folders.items():
         if not has_maps(maps):
             notes.append(f'{split} has no label maps, and was left out.')
             continue
@@ -69,7 +70,7 @@ def read(root: Path) -> AnnotatedData:
             all_pairs += pairs
     notes += [
         f'{path.name} has no folder of images; it is not used.'
-        for path in find_unused(root, splits)
+        for path in find_unused(root, folders)
     ]
     require_train(root, splits, faults)
     stored = read_values(all_pairs, faults)
@@ -131,7 +132,7 @@ def find_pair(folder: Path) -> tuple[Path | None, Path | None]:
 
 
 def find_unused(root: Path, splits: Container[str]) -> list[Path]:
-    """Folders called like a split of which nothing was read."""
+    """Folders called like a split that is none of those found."""
     folders = (
         find_child(root, names)
         for split, names in SPLIT_NAMES.items()
