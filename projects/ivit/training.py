@@ -93,6 +93,8 @@ def train(
         )
     check_config(cfg, ('train', 'val'))
     runner = engine.build_runner(cfg, bool(cfg.get('resume')))
+    if own_data:
+        runner.register_hook(engine.ReportHook())
     for note in notes:
         runner.logger.info(f'data: {note}')
     runner.train()

@@ -184,9 +184,7 @@ def write_yolo_roboflow(root: Path, scenes: Scenes) -> None:
             )
     write_text(
         root / 'data.yaml',
-        *(
-            f'{split}: ../{ROBOFLOW_FOLDERS[split]}/images' for split in scenes
-        ),
+        *(f'{split}: ../{ROBOFLOW_FOLDERS[split]}/images' for split in scenes),
         f'nc: {len(CLASSES)}',
         f'names: {json.dumps(CLASSES, ensure_ascii=False)}',
     )

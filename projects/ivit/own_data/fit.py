@@ -113,6 +113,9 @@ def _set_loaders(cfg: Config, written: dict[str, WrittenSplit]) -> None:
         dataset |= {key: inner[key] for key in KEPT if key in inner}
         if phase != 'train':
             dataset['test_mode'] = True
+            if cfg.default_scope == 'mmseg':
+                # mmseg does not evaluate images of several sizes at once.
+                loader['batch_size'] = 1
         loader['dataset'] = _replace_innermost(wrapped, dataset)
     cfg.data_root = ''
 
