@@ -92,6 +92,10 @@ def train(
             'train_cfg.max_epochs and the schedule in the config'
         )
     check_config(cfg, ('train', 'val'))
+    # A visualizer of one name is one object, which would go on writing into
+    # the folder of the first training of a process.
+    if cfg.get('visualizer'):
+        cfg.visualizer.pop('name', None)
     runner = engine.build_runner(cfg, bool(cfg.get('resume')))
     if own_data:
         runner.register_hook(engine.ReportHook())

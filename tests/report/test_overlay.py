@@ -163,6 +163,7 @@ def test_long_names_stay_inside(draw, name):
     elements = draw([[60, 60, 90, 90]], classes=(name, 'ring'))
     (tag,) = elements.all('rect', **{'class': 'tag'})
     assert float(tag['x']) >= 0
+    assert float(tag['x']) + float(tag['width']) <= 128
     assert elements.texts[0].endswith('…')
     assert name.startswith(elements.texts[0][:-1])
 
