@@ -34,9 +34,7 @@ def one(root, scenes):
 
     def read(*lines, names='[a, b]', image=True):
         if image:
-            save(
-                np.zeros((50, 100, 3), np.uint8), root / 'images' / 'one.png'
-            )
+            save(np.zeros((50, 100, 3), np.uint8), root / 'images' / 'one.png')
         write_text(root / 'labels' / 'one.txt', *lines)
         write_text(root / 'data.yaml', 'train: images', f'names: {names}')
         return yolo.LAYOUT.read(root)
