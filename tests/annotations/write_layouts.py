@@ -173,7 +173,7 @@ def write_yolo_polygons(root: Path, scenes: Scenes) -> None:
 
 
 def write_yolo_roboflow(root: Path, scenes: Scenes) -> None:
-    """``train/images``, ``valid/images``, and paths that begin with ``../``."""
+    """``train/images`` and ``valid/images``, which the file has as ``../``."""
     for split, members in scenes.items():
         folder = root / ROBOFLOW_FOLDERS[split]
         for scene in members:
@@ -345,9 +345,9 @@ def label_map_lines() -> list[str]:
 def save_with_palette(label_map: np.ndarray, path: Path) -> None:
     """Save numbers with the colours of the classes as a palette."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(label_map).convert('P')
-    image.putdata(label_map.ravel().tolist())
-    image.putpalette([part for color in COLORS for part in color])
+    image = Image.fromarray(label_map)
+    colors = [*COLORS, *[VOID_COLOR] * (256 - len(COLORS))]
+    image.putpalette([part for color in colors for part in color])
     image.save(path)
 
 

@@ -49,6 +49,8 @@ def read(root: Path) -> AnnotatedData:
             if it leads to no image to train on.
     """
     files = [path for path in yaml_files(root) if describes_data(path)]
+    if not files:
+        raise ValueError(f'{root} has no {LAYOUT.wants}')
     if len(files) > 1 and files[0].stem != 'data':
         raise ValueError(
             f'{root} has several YAML files with `names`: '
