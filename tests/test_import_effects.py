@@ -31,7 +31,7 @@ def test_registered_names():
             'ShapesSegDataset',
             'ShapesClsDataset',
         },
-        'HOOKS': {'CompileBackboneHook'},
+        'HOOKS': {'CompileBackboneHook', 'ReportHook'},
         'OPTIM_WRAPPERS': {'BFloat16CPUOptimWrapper'},
         'OPTIM_WRAPPER_CONSTRUCTORS': {
             'LayerDecayOptimWrapperConstructor',

@@ -12,6 +12,8 @@ from .launch import add_common_arguments, build_runner, load_config
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .no_decay import NoDecayOptimWrapperConstructor
 from .progress import ProgressBar
+from .report_hook import ReportHook
+from .stopwatch import Stopwatch
 
 __all__ = [
     'BFloat16CPUOptimWrapper',
@@ -20,6 +22,8 @@ __all__ = [
     'LayerDecayOptimWrapperConstructor',
     'NoDecayOptimWrapperConstructor',
     'ProgressBar',
+    'ReportHook',
+    'Stopwatch',
     'UsageError',
     'add_common_arguments',
     'build_runner',

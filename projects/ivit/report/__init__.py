@@ -1,24 +1,23 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""One self-contained HTML page about a finished detection training."""
+"""One self-contained HTML page about a finished training.
 
-# ruff: noqa: E402 (the imports below need mmdet)
-from ..frameworks import require
+Of mmdet, mmseg and mmpretrain a report needs the one that the model is of.
+"""
 
-require('mmdet', __name__)
-
-from .facts import Stopwatch, collect_facts
+from ..engine.report_hook import ReportHook
+from ..engine.stopwatch import Stopwatch
 from .history import History
-from .page import build_page, write_page
-from .samples import SCORE_SHOWN, Instances, Sample, collect_samples
+from .markup import Section
+from .page import Page, write_page
+from .run import make_page, write_report
 
 __all__ = [
-    'SCORE_SHOWN',
     'History',
-    'Instances',
-    'Sample',
+    'Page',
+    'ReportHook',
+    'Section',
     'Stopwatch',
-    'build_page',
-    'collect_facts',
-    'collect_samples',
+    'make_page',
     'write_page',
+    'write_report',
 ]

@@ -6,96 +6,47 @@ import platform
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import mmcv
-import mmdet
 import mmengine
 import numpy
 import torch
 import torchvision
 from mmengine.device import get_device
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from .. import __version__, mmcv_ops
+from ..engine.stopwatch import Stopwatch
+from ..frameworks import FRAMEWORKS
+from .validation import ValidationImages, unwrap
 
 Facts = dict[str, dict[str, str]]
 
 
-class Stopwatch(Hook):
-    """Measures a run with a training that evaluates now and then.
+def collect_facts(
+    runner: Runner, images: ValidationImages, stopwatch: Stopwatch | None
+) -> Facts:
+    """Describe a finished run.
 
     Args:
-        since: When the set-up began, in seconds since the epoch.
-        process_start: When this process began, likewise.
+        runner: The runner that has trained.
+        images: Its validation images, after they were looked at.
+        stopwatch: What has measured it, if anything has.
     """
-
-    def __init__(self, since: float, process_start: float) -> None:
-        self.since = since
-        self.process_start = process_start
-        self.evaluation = 0.0
-        self.evaluations = 0
-
-    def before_train(self, runner: Runner) -> None:
-        """Training starts; the data is there and the model is built."""
-        self._train_start = time.time()
-
-    def after_train(self, runner: Runner) -> None:
-        """Training is over, its last evaluation included."""
-        self._train_end = time.time()
-
-    def before_val(self, runner: Runner) -> None:
-        """An evaluation starts."""
-        self._val_start = time.time()
-
-    def after_val(self, runner: Runner) -> None:
-        """An evaluation is over."""
-        self.evaluation += time.time() - self._val_start
-        self.evaluations += 1
-
-    def total(self) -> float:
-        """Seconds since the beginning."""
-        return time.time() - self.since
-
-    def facts(self) -> dict[str, str]:
-        """The time each part took."""
-        training = self._train_end - self._train_start - self.evaluation
-        preparation = self._train_start - self.process_start
-        times = {
-            'Installation': self.process_start - self.since,
-            'Data and model': preparation,
-            'Training': training,
-            f'Evaluation ({self.evaluations} times)': self.evaluation,
-            'Total until this page': self.total(),
-        }
-        return {name: _duration(times[name]) for name in times}
-
-
-def collect_facts(runner: Runner, stopwatch: Stopwatch) -> Facts:
-    """Describe a finished run of an mmdet detector."""
-    model, cfg = runner.model, runner.cfg
-    train, val = runner.train_dataloader, runner.val_dataloader
-    height, width = val.dataset[0]['inputs'].shape[-2:]
-    backbone = f'{type(model.backbone).__name__} {cfg.model.backbone.arch}'
+    cfg, train = runner.cfg, runner.train_dataloader
+    time = {} if stopwatch is None else {'Time': stopwatch.facts()}
     return {
-        'Model': {
-            'Detector': type(model).__name__,
-            'Backbone': backbone,
-            'Parameters, backbone': _millions(model.backbone),
-            'Parameters, all': _millions(model),
-            'Initial weights': cfg.get('load_from') or 'random',
-        },
+        'Model': _describe_model(runner),
         'Training': {
             'Training images': f'{len(train.dataset):,}',
-            'Validation images': f'{len(val.dataset):,}',
-            'Image size': f'{width} × {height}',
-            'Epochs': str(runner.epoch),
-            'Batch size': str(train.batch_size),
+            'Validation images': f'{len(images.dataset):,}',
+            'Image size': _size_range(images.sizes),
+            **_length(runner),
+            'Batch size': str(train.batch_size * runner.world_size),
             'Seed': str(runner.seed),
         },
-        'Time': stopwatch.facts(),
+        **time,
         'Machine': {
             'Device': _device(),
             'CPU threads': f'{torch.get_num_threads()} of {os.cpu_count()}',
@@ -109,11 +60,60 @@ def collect_facts(runner: Runner, stopwatch: Stopwatch) -> Facts:
             'mmengine': mmengine.__version__,
             'mmcv': f'{mmcv.__version__}, operators '
             + ('stood in' if mmcv_ops.is_stand_in() else 'compiled'),
-            'mmdet': mmdet.__version__,
+            **_framework_versions(cfg.get('default_scope')),
             'numpy': numpy.__version__,
         },
         'Command': {'': shlex.join(sys.orig_argv)},
     }
+
+
+def name_model(runner: Runner) -> str:
+    """The names of model and backbone, as in ``MaskRCNN, IViT n``."""
+    model = unwrap(runner.model)
+    names = [type(model).__name__]
+    if isinstance(getattr(model, 'backbone', None), torch.nn.Module):
+        names.append(_name_backbone(runner))
+    return ', '.join(names)
+
+
+def _describe_model(runner: Runner) -> dict[str, str]:
+    model = unwrap(runner.model)
+    facts = {'Model': type(model).__name__}
+    if isinstance(getattr(model, 'backbone', None), torch.nn.Module):
+        facts |= {
+            'Backbone': _name_backbone(runner),
+            'Parameters, backbone': _millions(model.backbone),
+        }
+    return facts | {
+        'Parameters, all': _millions(model),
+        'Initial weights': runner.cfg.get('load_from') or 'random',
+    }
+
+
+def _name_backbone(runner: Runner) -> str:
+    backbone = type(unwrap(runner.model).backbone).__name__
+    settings = runner.cfg.model.get('backbone') or {}
+    arch = settings.get('arch')
+    return f'{backbone} {arch}' if isinstance(arch, str) else backbone
+
+
+def _length(runner: Runner) -> dict[str, str]:
+    if isinstance(runner.train_loop, IterBasedTrainLoop):
+        return {'Iterations': f'{runner.iter:,}'}
+    return {'Epochs': str(runner.epoch)}
+
+
+def _size_range(sizes: set[tuple[int, int]]) -> str:
+    """The sizes of images, smallest and largest area if they differ."""
+    ends = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+    texts = [f'{width} × {height}' for width, height in ends]
+    return texts[0] if len(texts) == 1 else f'{texts[0]} to {texts[-1]}'
+
+
+def _framework_versions(scope: str | None) -> dict[str, str]:
+    """The version of the framework that the config is for."""
+    version = getattr(sys.modules.get(scope or ''), '__version__', None)
+    return {scope: version} if scope in FRAMEWORKS and version else {}
 
 
 def _revision() -> str:
@@ -134,11 +134,6 @@ def _revision() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ''
     return f', git {commit.strip()}' if tracked else ''
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f'{minutes} min {seconds:02d} s' if minutes else f'{seconds} s'
 
 
 def _millions(module: torch.nn.Module) -> str:
