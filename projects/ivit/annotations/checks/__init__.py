@@ -1,66 +1,76 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Checks of annotated data: what training would fail on or learn wrong."""
+"""What can be wrong with annotated images, found before training."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from pathlib import Path
 
+from ..faults import FaultKind
+from ..image_files import Size
 from ..records import AnnotatedData, DetectionSplit, Split
 from .classification import check_classification
-from .detection import check_detection, expected_images
-from .images import ExpectedImage, check_images
+from .detection import annotated_sizes, check_detection
+from .images import EXIF_TURNED, EXIF_UNCLEAR, check_images
+from .masks import SOME_WITHOUT_MASK
 from .segmentation import check_segmentation
 
-__all__ = ['check']
+__all__ = [
+    'EXIF_TURNED',
+    'EXIF_UNCLEAR',
+    'IN_TWO_SPLITS',
+    'QUICK_SECONDS',
+    'SOME_WITHOUT_MASK',
+    'check',
+    'check_classification',
+    'check_detection',
+    'check_images',
+    'check_segmentation',
+]
 
-# What a check before every training may cost.
+IN_TWO_SPLITS = FaultKind(
+    'warning',
+    'image file is in two splits',
+    'Take it out of one: results on images that were trained on say little.',
+)
+
+#: What a quick check spends on opening images, and again on label maps.
 QUICK_SECONDS = 5.0
-QUICK_MAPS = 200
 
 
-def check(
-    data: AnnotatedData,
-    *,
-    quick: bool,
-    masks: bool | None = None,
-    progress: bool = False,
-) -> None:
-    """Check annotations and images; faults go to ``data.faults``.
+def check(data: AnnotatedData, *, quick: bool, progress: bool = False) -> None:
+    """Check annotated images.
 
     Args:
-        data: The data set.
-        quick: Look at as many images as some seconds allow, and at a sample
-            of the label maps. Annotations of objects are always looked at
-            whole, and every image has to be there. Where not all was looked
-            at, ``data.notes`` get a sentence.
-        masks: Whether every object needs a mask; by default where some have
-            one.
-        progress: Show progress bars on stderr.
+        data: Its ``faults`` are added to, and its ``notes`` if not every
+            file was looked at.
+        quick: Check all annotations, but open as many images and label maps
+            as can be in :data:`QUICK_SECONDS` each. Otherwise all are opened.
+        progress: Show progress on stderr.
     """
+    seconds = QUICK_SECONDS if quick else None
     if data.task == 'detection':
-        check_detection(data, masks)
+        check_detection(data)
     elif data.task == 'segmentation':
-        check_segmentation(
-            data, QUICK_MAPS if quick else None, 'label maps' * progress
-        )
+        title = 'label maps' if progress else None
+        seen = check_segmentation(data, seconds, title)
+        if not seen.is_all:
+            data.notes.append(f'{seen} label maps were checked.')
     else:
-        check_classification(data)
-    images = list(_expected(data.splits.values()))
-    opened = check_images(
-        images,
-        data.faults,
-        QUICK_SECONDS if quick else None,
-        'images' * progress,
-    )
-    if quick and opened < len(images):
-        data.notes.append(
-            f'{opened} of {len(images)} image files were opened to check '
-            'them; `ivit data` opens all.'
-        )
+        check_classification(data, contents=not quick)
+    sizes: dict[Path, Size | None] = {}
+    for name, split in data.splits.items():
+        of_split = _image_sizes(split)
+        for path in of_split.keys() & sizes.keys():
+            data.faults.add(IN_TWO_SPLITS, f'{path}, also in {name}')
+        sizes.update(of_split)
+    title = 'images' if progress else None
+    seen = check_images(sizes, data.faults, seconds, title)
+    if not seen.is_all:
+        data.notes.append(f'{seen} image files were opened to check them.')
 
 
-def _expected(splits: Iterable[Split]) -> Iterable[ExpectedImage]:
-    """The images of all splits, with the sizes that annotations give."""
-    for split in splits:
-        if isinstance(split, DetectionSplit):
-            yield from expected_images(split)
-        else:
-            yield from (ExpectedImage(path) for path in split.images)
+def _image_sizes(split: Split) -> Mapping[Path, Size | None]:
+    """The images of a split with the sizes that their annotations give."""
+    if isinstance(split, DetectionSplit):
+        return annotated_sizes(split)
+    # Label maps have sizes of their own, which their check compares.
+    return dict.fromkeys(split.images)

@@ -1,341 +1,342 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Check the objects of a COCO dict, in one pass."""
+"""Check COCO annotations: ids, keys, boxes, masks and categories."""
 
-import math
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from pycocotools import mask as coco_mask
+import numpy as np
 
-from ..faults import FaultKind, Faults
+from ..faults import FaultKind
 from ..records import AnnotatedData, DetectionSplit
-from .images import ExpectedImage
+from .boxes import check_boxes, read_boxes
+from .masks import check_masks
 
-LACKS_KEY = FaultKind(
-    'error', 'a key is missing', 'Every entry of a COCO file needs it.'
-)
-NO_SIZE = FaultKind(
+Size = tuple[int, int]
+Record = dict[str, Any]
+
+IMAGE_KEY = FaultKind(
     'error',
-    'an image has no width and height',
-    'Add them, in pixels, to the entries of images.',
+    'image lacks a key',
+    'Each image has id, file_name, width and height.',
 )
-COMPUTABLE = FaultKind(
+IMAGE_SIZE = FaultKind(
+    'error',
+    'width or height of an image is not a positive whole number',
+    'Write the size of the stored image in pixels.',
+)
+FILE_NAME = FaultKind(
+    'error',
+    'file_name is not a text',
+    'Write the path of the image within the folder of images.',
+)
+ANNOTATION_KEY = FaultKind(
+    'error',
+    'annotation lacks a key',
+    'Each annotation has image_id, category_id and bbox.',
+)
+COMPUTED_KEY = FaultKind(
     'warning',
-    'annotations lack area, iscrowd or an id of their own',
-    'They are computed by `ivit train --data`; mmdet alone stops at them.',
+    'annotation lacks id, area or iscrowd',
+    'Nothing has to be done: ids are numbered, areas computed, and iscrowd '
+    'is 0.',
 )
-SAME_IMAGE_ID = FaultKind(
-    'error', 'two images have one id', 'Give each its own.'
-)
-SAME_FILE = FaultKind(
+AREA = FaultKind(
     'warning',
-    'two images have one file',
-    'Join them: each has only its own objects, and the others look like '
-    'background.',
+    'area of an annotation is not a positive number',
+    'It is left out in training. Leave out `area` to have it computed.',
 )
-NO_IMAGE = FaultKind(
+ID_TYPE = FaultKind(
     'error',
-    'an object is in an image that is not listed',
-    'Correct its image_id, or add the image.',
+    'id is neither a number nor a text',
+    'Write a whole number.',
 )
-NO_CATEGORY = FaultKind(
+IMAGE_IDS = FaultKind(
     'error',
-    'an object is of a category that is not listed',
-    'Correct its category_id, or add the category.',
+    'image id is there more than once',
+    'Give each image an id of its own, and its objects that image_id.',
 )
-SAME_CATEGORY_ID = FaultKind(
-    'error', 'two categories have one id', 'Give each its own.'
+FILE_NAMES = FaultKind(
+    'error',
+    'image file is there more than once',
+    'Keep one of the images, with the objects of all.',
 )
-SAME_CATEGORY_NAME = FaultKind(
+ANNOTATION_IDS = FaultKind(
     'warning',
-    'two categories have one name',
-    'They become one class.',
+    'annotation id is there more than once',
+    'Nothing has to be done: training numbers the annotations anew.',
 )
-NO_BOX = FaultKind(
+UNKNOWN_IMAGE = FaultKind(
     'error',
-    'a box is not four finite numbers',
-    'COCO wants bbox=[x, y, width, height], in pixels.',
+    'annotation is of an image that is not there',
+    'Correct image_id, also in type (17 is not "17"), or remove it.',
 )
-EMPTY_BOX = FaultKind(
+UNKNOWN_CATEGORY = FaultKind(
+    'error',
+    'annotation is of a category that is not there',
+    'Correct category_id, also in type (17 is not "17"), or add the category.',
+)
+CATEGORY_KEY = FaultKind(
+    'error', 'category lacks a key', 'Each category has id and name.'
+)
+CATEGORY_IDS = FaultKind(
+    'error',
+    'category id is there more than once',
+    'Give each category an id of its own.',
+)
+CATEGORY_NAMES = FaultKind(
+    'error',
+    'category name is there more than once',
+    'Give each category a name of its own, or make them one.',
+)
+UNUSED_CATEGORY = FaultKind(
     'warning',
-    'a box is empty',
-    'mmdet leaves it out: correct or remove it.',
-)
-OUTSIDE = FaultKind(
-    'error',
-    'a box is outside of its image',
-    'Is the image another one, or another size?',
-)
-PARTLY_OUTSIDE = FaultKind(
-    'warning', 'a box leaves its image', 'It is cut at the border.'
-)
-CORNERS = FaultKind(
-    'error',
-    'boxes are x1, y1, x2, y2',
-    'COCO wants x, y, width, height: subtract x1 and y1 from x2 and y2.',
-)
-BAD_POLYGON = FaultKind(
-    'error',
-    'a polygon is no list of three or more points',
-    'It wants [x1, y1, x2, y2, x3, y3, ...]: an even number, 6 at least.',
-)
-BAD_RLE = FaultKind(
-    'error',
-    'a run-length encoded mask is not of its image',
-    "Its 'size' is [height, width] of the image, and its counts add up to "
-    'that.',
-)
-NO_MASKS = FaultKind(
-    'error',
-    'objects have boxes without masks',
-    'A model with masks needs one for every object. Take a model for boxes, '
-    'such as retinanet_ivit_t_coco, or leave the mask head out: `ivit train '
-    '--data` does.',
-)
-ALL_CROWD = FaultKind(
-    'warning',
-    'every object is iscrowd',
-    'Such regions are left out of training, so nothing is learnt. Set '
-    'iscrowd to 0 for single objects.',
-)
-NO_OBJECT = FaultKind(
-    'error',
-    'there is no object to train on',
-    'Is it the right annotation file?',
-)
-NO_OBJECT_VAL = FaultKind(
-    'warning', 'there is no object to validate on', 'AP cannot be computed.'
+    'class has no object in a split',
+    'Annotate some, or remove the category: what is not there is not learnt '
+    'and has no AP.',
 )
 WITHOUT_OBJECTS = FaultKind(
     'warning',
     'image has no object',
-    'It is left out of training by filter_empty_gt; in validation every '
-    'detection in it counts as wrong.',
+    'See that it was annotated. Most configs leave it out in training.',
 )
-UNUSED_CATEGORY = FaultKind(
-    'warning', 'category has no object', 'Nothing is learnt of it.'
+NO_OBJECTS = FaultKind(
+    'error',
+    'training split has no object',
+    'See that the file is the one with the annotations.',
 )
-# So many boxes that leave their images as x, y, width, height, and none as
-# two corners, are taken for corners.
-FEW = 3
+NO_OBJECTS_EVALUATED = FaultKind(
+    'warning',
+    'split has no object to evaluate with',
+    'See that the file is the one with the annotations.',
+)
+ONLY_CROWDS = FaultKind(
+    'warning',
+    'all objects of a split are crowds',
+    'Write iscrowd = 0 for single objects: crowds are not learnt.',
+)
 
 
-def check_detection(data: AnnotatedData, masks: bool | None = None) -> None:
-    """Check the objects of every split.
+def check_detection(data: AnnotatedData) -> None:
+    """Count the faults in the annotations of all splits.
 
     Args:
-        data: A detection data set; its ``faults`` get what is wrong.
-        masks: Whether every object needs a mask. By default they do where
-            some have one.
+        data: Its ``faults`` are added to.
     """
     for name, split in data.splits.items():
         if isinstance(split, DetectionSplit):
-            _SplitCheck(name, split, data.faults).run(masks)
+            _SplitCheck(name, split, data).run()
 
 
-def expected_images(split: DetectionSplit) -> list[ExpectedImage]:
-    """The images of a split, with the sizes that it gives them."""
-    images = []
-    for image in split.coco['images']:
-        size = image.get('width'), image.get('height')
-        name = image.get('file_name')
-        if isinstance(name, str):
-            path = split.image_root / name
-            images.append(ExpectedImage(path, None if None in size else size))
-    return images
+def annotated_sizes(split: DetectionSplit) -> dict[Path, Size | None]:
+    """The images that have a file name, each with its annotated size."""
+    return {
+        split.image_root / image['file_name']: size_of(image)
+        for image in split.coco['images']
+        if isinstance(image.get('file_name'), str)
+    }
 
 
-class _SplitCheck:
-    """The check of one split, whose places are told by its file."""
-
-    def __init__(
-        self, name: str, split: DetectionSplit, faults: Faults
-    ) -> None:
-        self.name = name
-        self.coco = split.coco
-        self.file = split.ann_file or f'{split.image_root} ({name})'
-        self.faults = faults
-
-    def add(self, kind: FaultKind, what: str) -> None:
-        self.faults.add(kind, f'{self.file}: {what}')
-
-    def run(self, masks: bool | None) -> None:
-        sizes = self._check_images()
-        categories = self._check_categories()
-        annotations = self.coco['annotations']
-        used: set[Hashable] = set()
-        occupied: set[Hashable] = set()
-        ids = Counter(a.get('id') for a in annotations)
-        incomplete = len(ids) < len(annotations) or None in ids
-        leaving = cornered = without_mask = 0
-        for number, annotation in enumerate(annotations):
-            place = f'annotation {annotation.get("id", f"number {number}")}'
-            absent = [
-                key
-                for key in ('image_id', 'category_id', 'bbox')
-                if key not in annotation
-            ]
-            if absent:
-                self.add(LACKS_KEY, f'{place} has no {", ".join(absent)}')
-                continue
-            incomplete |= 'area' not in annotation
-            incomplete |= 'iscrowd' not in annotation
-            image, category = annotation['image_id'], annotation['category_id']
-            occupied.add(image)
-            used.add(category)
-            if category not in categories:
-                self.add(NO_CATEGORY, f'{place}, category_id {category!r}')
-            if image not in sizes:
-                self.add(NO_IMAGE, f'{place}, image_id {image!r}')
-                continue
-            size = sizes[image]
-            kind = _judge_box(annotation['bbox'], size)
-            if kind is not None:
-                self.add(kind, f'{place}, bbox {annotation["bbox"]}')
-            if kind in (OUTSIDE, PARTLY_OUTSIDE):
-                leaving += 1
-                cornered += _fits_as_corners(annotation['bbox'], size)
-            segmentation = annotation.get('segmentation')
-            if not segmentation:
-                without_mask += 1
-            else:
-                self._check_mask(segmentation, size, place)
-        if leaving >= FEW and leaving == cornered:
-            self.add(CORNERS, f'{leaving} boxes leave their images')
-        some_have_masks = 0 < without_mask < len(annotations)
-        if without_mask and (some_have_masks if masks is None else masks):
-            self.add(NO_MASKS, f'{without_mask} of {len(annotations)} objects')
-        if incomplete:
-            self.add(COMPUTABLE, _what_is_absent(annotations))
-        self._check_counts(annotations, sizes, occupied)
-        for key in categories.keys() - used:
-            self.add(UNUSED_CATEGORY, repr(categories[key]))
-
-    def _check_images(self) -> dict[Hashable, tuple[int, int] | None]:
-        """The height and width of each image by its id."""
-        sizes: dict[Hashable, tuple[int, int] | None] = {}
-        names = set()
-        for number, image in enumerate(self.coco['images']):
-            place = f'image {image.get("file_name", f"number {number}")}'
-            absent = [key for key in ('id', 'file_name') if key not in image]
-            if absent:
-                self.add(LACKS_KEY, f'{place} has no {", ".join(absent)}')
-                continue
-            if image['id'] in sizes:
-                self.add(SAME_IMAGE_ID, f'{place}, id {image["id"]}')
-            if image['file_name'] in names:
-                self.add(SAME_FILE, place)
-            names.add(image['file_name'])
-            size = image.get('height'), image.get('width')
-            if not all(isinstance(n, int) and n > 0 for n in size):
-                self.add(NO_SIZE, place)
-            sizes[image['id']] = None if None in size else size
-        return sizes
-
-    def _check_categories(self) -> dict[Hashable, str]:
-        """The name of each category by its id."""
-        names: dict[Hashable, str] = {}
-        for category in self.coco['categories']:
-            if 'id' not in category or 'name' not in category:
-                self.add(LACKS_KEY, f'category {category}: id, name')
-                continue
-            if category['id'] in names:
-                self.add(SAME_CATEGORY_ID, f'id {category["id"]}')
-            if category['name'] in names.values():
-                self.add(SAME_CATEGORY_NAME, repr(category['name']))
-            names[category['id']] = category['name']
-        return names
-
-    def _check_mask(
-        self, mask: Any, size: tuple[int, int] | None, place: str
-    ) -> None:
-        if isinstance(mask, Mapping):
-            if not _is_rle(mask, size):
-                given = mask.get('size')
-                self.add(BAD_RLE, f'{place}, size {given}, image {size}')
-            return
-        if not isinstance(mask, list) or not all(map(_is_polygon, mask)):
-            self.add(BAD_POLYGON, place)
-
-    def _check_counts(
-        self,
-        annotations: list[dict[str, Any]],
-        sizes: Mapping[Hashable, Any],
-        occupied: set[Hashable],
-    ) -> None:
-        if not annotations:
-            is_train = self.name == 'train'
-            kind = NO_OBJECT if is_train else NO_OBJECT_VAL
-            self.add(kind, f'{len(sizes)} images for {self.name}')
-            return
-        if all(annotation.get('iscrowd') for annotation in annotations):
-            self.add(ALL_CROWD, f'{len(annotations)} objects')
-        for image in sizes.keys() - occupied:
-            self.add(WITHOUT_OBJECTS, f'image id {image!r}')
-
-
-def _judge_box(box: Any, size: tuple[int, int] | None) -> FaultKind | None:
-    """What is wrong with a box ``x, y, width, height``."""
-    if not isinstance(box, (list, tuple)) or len(box) != 4:
-        return NO_BOX
-    if not all(isinstance(n, (int, float)) and math.isfinite(n) for n in box):
-        return NO_BOX
-    x, y, width, height = box
-    if width <= 0 or height <= 0:
-        return EMPTY_BOX
-    if size is None:
-        return None
-    if x >= size[1] or y >= size[0] or x + width <= 0 or y + height <= 0:
-        return OUTSIDE
-    # A pixel more is rounding.
-    if x < -1 or y < -1 or x + width > size[1] + 1 or y + height > size[0] + 1:
-        return PARTLY_OUTSIDE
+def size_of(image: Record) -> Size | None:
+    """Width and height of a COCO image, if it has usable ones."""
+    width, height = image.get('width'), image.get('height')
+    if type(width) is int and type(height) is int and min(width, height) > 0:
+        return width, height
     return None
 
 
-def _fits_as_corners(
-    box: Iterable[float], size: tuple[int, int] | None
-) -> bool:
-    """Whether a box lies in its image if it is read as two corners."""
-    left, top, right, bottom = box
-    return (
-        size is not None
-        and 0 <= left < right <= size[1] + 1
-        and 0 <= top < bottom <= size[0] + 1
-    )
+class _Place(NamedTuple):
+    """A place that is put into words only if they are shown."""
+
+    describe: Callable[[int], str]
+    row: int
+
+    def __str__(self) -> str:
+        return self.describe(self.row)
 
 
-def _is_polygon(points: Any) -> bool:
-    return (
-        isinstance(points, list)
-        and len(points) >= 6
-        and len(points) % 2 == 0
-        and all(isinstance(n, (int, float)) for n in points)
-    )
+class _SplitCheck:
+    """The check of one split."""
+
+    def __init__(
+        self, name: str, split: DetectionSplit, data: AnnotatedData
+    ) -> None:
+        self.name = name
+        self.where = str(split.ann_file or f'{name} split')
+        self.images: list[Record] = split.coco['images']
+        self.annotations: list[Record] = split.coco['annotations']
+        self.categories: list[Record] = split.coco['categories']
+        self.classes = data.classes
+        self.faults = data.faults
+
+    def run(self) -> None:
+        """Check all of it."""
+        self._check_images()
+        used = self._check_keys()
+        self._check_categories(used)
+        self._check_links(used)
+        self._check_objects()
+
+    def _of_image(self, row: int) -> str:
+        image = self.images[row]
+        return f'{self.where}: image {image.get("file_name", row)!r}'
+
+    def _of_annotation(self, row: int) -> str:
+        annotation = self.annotations[row]
+        identity = annotation.get('id')
+        name = f'id {identity}' if identity is not None else f'number {row}'
+        shown = ''.join(
+            f', {key} {annotation[key]!r}'
+            for key in ('image_id', 'category_id', 'bbox')
+            if key in annotation
+        )
+        return f'{self.where}: annotation {name}{shown}'
+
+    def _add(self, kind: FaultKind, row: int) -> None:
+        self.faults.add(kind, _Place(self._of_annotation, row))
+
+    def _check_images(self) -> None:
+        for row, image in enumerate(self.images):
+            for key in ('id', 'file_name', 'width', 'height'):
+                if key not in image:
+                    place = f'{self._of_image(row)} lacks {key}'
+                    self.faults.add(IMAGE_KEY, place)
+            if 'width' in image and 'height' in image and not size_of(image):
+                place = (
+                    f'{self._of_image(row)}: width {image["width"]!r}, '
+                    f'height {image["height"]!r}'
+                )
+                self.faults.add(IMAGE_SIZE, place)
+            if not isinstance(image.get('file_name', ''), str):
+                self.faults.add(FILE_NAME, self._of_image(row))
+        names = [image.get('file_name') for image in self.images]
+        self._check_unique(IMAGE_IDS, 'image id', self._ids(self.images))
+        self._check_unique(
+            FILE_NAMES, 'file', [n for n in names if isinstance(n, str)]
+        )
+
+    def _check_keys(self) -> Counter:
+        """Check the keys of annotations; count the objects by category."""
+        for row, annotation in enumerate(self.annotations):
+            for key in ('image_id', 'category_id', 'bbox'):
+                if key not in annotation:
+                    place = f'{self._of_annotation(row)} lacks {key}'
+                    self.faults.add(ANNOTATION_KEY, place)
+            if not (
+                'id' in annotation
+                and 'area' in annotation
+                and 'iscrowd' in annotation
+            ):
+                self._add(COMPUTED_KEY, row)
+            area = annotation.get('area', 1)
+            if not (isinstance(area, int | float) and area > 0):
+                self._add(AREA, row)
+        self._check_unique(
+            ANNOTATION_IDS, 'annotation id', self._ids(self.annotations)
+        )
+        return Counter(self._ids(self.annotations, 'category_id'))
+
+    def _check_categories(self, used: Counter) -> None:
+        for row, category in enumerate(self.categories):
+            for key in ('id', 'name'):
+                if key not in category:
+                    place = f'{self.where}: category number {row} lacks {key}'
+                    self.faults.add(CATEGORY_KEY, place)
+        self._check_unique(
+            CATEGORY_IDS, 'category id', self._ids(self.categories)
+        )
+        names = [str(c['name']) for c in self.categories if 'name' in c]
+        self._check_unique(CATEGORY_NAMES, 'category', names)
+        objects = dict.fromkeys(self.classes, 0)
+        for category in self.categories:
+            name = str(category.get('name'))
+            if name in objects and is_id(category.get('id')):
+                objects[name] += used[category['id']]
+        if any(objects.values()):
+            for name, number in objects.items():
+                if not number:
+                    place = f'{self.where}: {name!r}'
+                    self.faults.add(UNUSED_CATEGORY, place)
+
+    def _check_links(self, used: Counter) -> None:
+        known = set(self._ids(self.images, check=False))
+        of_images = set(self._ids(self.annotations, 'image_id'))
+        if of_images - known:
+            self._add_unknown(UNKNOWN_IMAGE, 'image_id', known)
+        categories = set(self._ids(self.categories, check=False))
+        if set(used) - categories:
+            self._add_unknown(UNKNOWN_CATEGORY, 'category_id', categories)
+        if not self.annotations:
+            is_train = self.name == 'train'
+            kind = NO_OBJECTS if is_train else NO_OBJECTS_EVALUATED
+            self.faults.add(kind, self.where)
+            return
+        if all(annotation.get('iscrowd') for annotation in self.annotations):
+            self.faults.add(ONLY_CROWDS, self.where)
+        for row, image in enumerate(self.images):
+            identity = image.get('id')
+            if is_id(identity) and identity not in of_images:
+                self.faults.add(WITHOUT_OBJECTS, _Place(self._of_image, row))
+
+    def _check_objects(self) -> None:
+        known = {
+            image['id']: size_of(image)
+            for image in self.images
+            if is_id(image.get('id'))
+        }
+        sizes = [
+            known.get(annotation.get('image_id'))
+            if is_id(annotation.get('image_id'))
+            else None
+            for annotation in self.annotations
+        ]
+        positions, boxes = read_boxes(self.annotations, self._add)
+        unknown = (np.nan, np.nan)
+        of_boxes = [sizes[row] or unknown for row in positions.tolist()]
+        check_boxes(
+            positions,
+            boxes,
+            np.array(of_boxes, float).reshape(-1, 2),
+            self._add,
+            self.faults,
+            self.where,
+        )
+        check_masks(self.annotations, sizes, self._add)
+
+    def _ids(
+        self, records: Sequence[Record], key: str = 'id', check: bool = True
+    ) -> list[Hashable]:
+        """The ids that are there; those of a wrong type are faults."""
+        ids = [record[key] for record in records if key in record]
+        if set(map(type, ids)) <= {int, str}:
+            return ids
+        if check:
+            for identity in ids:
+                if not is_id(identity):
+                    place = f'{self.where}: {key} {identity!r}'
+                    self.faults.add(ID_TYPE, place)
+        return [identity for identity in ids if is_id(identity)]
+
+    def _check_unique(
+        self, kind: FaultKind, what: str, values: Collection[Hashable]
+    ) -> None:
+        if len(set(values)) == len(values):
+            return
+        for value, number in Counter(values).items():
+            if number > 1:
+                place = f'{self.where}: {what} {value!r}, {number} times'
+                self.faults.add(kind, place)
+
+    def _add_unknown(
+        self, kind: FaultKind, key: str, known: Iterable[Hashable]
+    ) -> None:
+        for row, annotation in enumerate(self.annotations):
+            value = annotation.get(key)
+            if is_id(value) and value not in known:
+                self._add(kind, row)
 
 
-def _is_rle(mask: Mapping[str, Any], size: tuple[int, int] | None) -> bool:
-    """Whether a mask in run lengths is of the size of its image."""
-    counts, own = mask.get('counts'), mask.get('size')
-    if not isinstance(own, (list, tuple)) or len(own) != 2:
-        return False
-    if size is not None and tuple(own) != size:
-        return False
-    if isinstance(counts, list):
-        return sum(counts) == own[0] * own[1]
-    try:
-        coco_mask.area({'size': list(own), 'counts': counts})
-    except (TypeError, ValueError, AttributeError):
-        return False
-    return True
-
-
-def _what_is_absent(annotations: list[dict[str, Any]]) -> str:
-    """Which of the keys that can be computed are missing, and how often."""
-    absent = {
-        key: sum(key not in annotation for annotation in annotations)
-        for key in ('area', 'iscrowd', 'id')
-    }
-    parts = [f'{key} {count} times' for key, count in absent.items() if count]
-    return 'without ' + ', '.join(parts) if parts else 'ids occur twice'
+def is_id(value: object) -> bool:
+    """Whether a value can be an id: a whole number or a text."""
+    return type(value) in (int, str)

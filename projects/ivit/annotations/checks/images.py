@@ -1,219 +1,192 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Check image files by what their first and last bytes tell."""
+"""Check image files by their heads and tails."""
 
 import os
-import random
-import sys
-import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
-
-from PIL import Image, UnidentifiedImageError
-from rich.console import Console
-from rich.progress import track
 
 from ..faults import FaultKind, Faults
+from ..image_files import ImageHead, Size, read_head
+from .sweep import Seen, sweep
 
+IGNORE_EXIF = (
+    "color_type='color_ignore_orientation' in LoadImageFromFile, in all "
+    'pipelines, reads images as they are stored.'
+)
 MISSING = FaultKind(
     'error',
     'image file is missing',
     'Put it there, or take it out of the annotations.',
 )
 UNREADABLE = FaultKind(
-    'error', 'image file cannot be read', 'Replace it, or take it out.'
+    'error',
+    'image file cannot be read',
+    'Replace it, or take it out of the data with its annotations.',
 )
 CUT_OFF = FaultKind(
     'error',
     'image file is cut off',
-    'Its end is missing: copy it again, or take it out.',
+    'Copy it anew: what is missing is read as grey or black.',
 )
-OTHER_SIZE = FaultKind(
+WRONG_SIZE = FaultKind(
     'error',
-    'image has another size than its annotations say',
-    'Boxes and masks would be off: correct width and height, or the file.',
+    'image has not the size that its annotations give',
+    'Put back the image that was annotated, or correct width and height.',
 )
-TURNED_BY_EXIF = FaultKind(
+#: The loader turns the image and the annotations are of the stored pixels.
+EXIF_TURNED = FaultKind(
     'error',
-    'image is turned by its EXIF orientation, and was annotated as stored',
-    "Load it as stored: LoadImageFromFile with color_type='"
-    "color_ignore_orientation' in every pipeline, or save it turned and "
-    'without the tag.',
+    'image is turned by its EXIF orientation, its annotations are not',
+    IGNORE_EXIF,
 )
-EXIF = FaultKind(
+#: The sizes do not tell if the annotations are of the stored pixels.
+EXIF_UNCLEAR = FaultKind(
     'warning',
-    'image has an EXIF orientation',
-    'It is turned when it is read. See that it was annotated turned, too.',
+    'image is turned by its EXIF orientation, perhaps unlike its annotations',
+    f'See if the boxes or label maps fit. If not: {IGNORE_EXIF}',
 )
-HIGH_BIT_DEPTH = FaultKind(
+DEEP = FaultKind(
     'warning',
-    'image has more than 8 bits (16-bit or float)',
-    "It is read with 8 bits, and may be nearly black: color_type='unchanged' "
-    'of LoadImageFromFile keeps the values; mean and std of the '
-    'data_preprocessor have to be of their size then.',
+    'image has more than 8 bits and is read with 8: it may be nearly black',
+    "Read it with color_type='unchanged' in LoadImageFromFile and adapt mean "
+    'and std, or scale it to 8 bits.',
 )
-OTHER_MODE = FaultKind(
+GREY = FaultKind(
     'warning',
-    'image is not RGB (grey, palette, alpha or CMYK)',
-    'It is made RGB when it is read; transparency is lost.',
+    'image is grey',
+    'Nothing has to be done: it is read as three equal channels.',
 )
-
-ORIENTATION = 274
-# Orientations from here on swap width and height.
-FIRST_THAT_SWAPS = 5
-HIGH_MODES = ('I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
-# How a whole file of a format ends; some writers pad it.
-ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND\xaeB`\x82'}
-TAIL = 4096
-WORKERS = 8
-CHUNK = 64
-
-
-class ExpectedImage(NamedTuple):
-    """An image, and the size that its annotations are for.
-
-    Attributes:
-        path: The file.
-        size: Width and height, in pixels, where the annotations tell.
-    """
-
-    path: Path
-    size: tuple[int, int] | None = None
+ALPHA = FaultKind(
+    'warning',
+    'image has transparency',
+    'It is left out in reading: see that what lies below is the picture.',
+)
+PALETTE = FaultKind(
+    'warning',
+    'image has a palette',
+    'Nothing has to be done: it is read as RGB.',
+)
+CMYK = FaultKind(
+    'warning',
+    'image is for print (CMYK)',
+    'It is read as RGB; colours may be off. Convert it if they are.',
+)
+OF_MODES = {'1': GREY, 'L': GREY, 'LA': GREY, 'La': GREY}
+OF_MODES |= {'P': PALETTE, 'PA': PALETTE, 'CMYK': CMYK, 'YCCK': CMYK}
 
 
 def check_images(
-    images: Sequence[ExpectedImage],
+    sizes: Mapping[Path, Size | None],
     faults: Faults,
     seconds: float | None = None,
-    progress: str = '',
-) -> int:
-    """Check that images are there and whole, and how they are stored.
-
-    Whether a file is there is asked of all. What it holds is read from its
-    header and its end, without decoding it.
+    title: str | None = None,
+) -> Seen:
+    """Check that image files are there, whole and of a kind that is usual.
 
     Args:
-        images: The images.
-        faults: Gets what is wrong.
-        seconds: How long it may take to open files, which are then taken in
-            an order drawn from a seed; all are opened by default.
-        progress: What the progress bar on stderr says; without it there is
-            none.
+        sizes: Width and height of each file by its annotations; None where
+            they give none. EXIF orientations matter only where there are
+            some.
+        faults: Where to count faults.
+        seconds: After as many no further file is opened. Whether files are
+            there is looked up for all of them.
+        title: Of a progress bar on stderr; None for no bar.
 
     Returns:
-        How many files were opened.
+        How many files were opened of how many.
     """
-    there = []
-    present = _list_files(image.path.parent for image in images)
-    for image in images:
-        if str(image.path) in present:
-            there.append(image)
-        else:
-            faults.add(MISSING, image.path)
-    if seconds is not None:
-        random.Random(0).shuffle(there)
-    deadline = None if seconds is None else time.monotonic() + seconds
-    chunks = [there[i : i + CHUNK] for i in range(0, len(there), CHUNK)]
-    opened = 0
-    found: list[tuple[FaultKind, str]] = []
+    missing = dict(find_missing(sizes))
+    for path, hint in missing.items():
+        faults.add(MISSING, f'{path}{hint}')
+    present = [path for path in sizes if path not in missing]
 
-    def look_at(chunk: list[ExpectedImage]) -> tuple[int, list]:
-        if deadline is not None and time.monotonic() > deadline:
-            return 0, []
-        return len(chunk), [fault for i in chunk for fault in examine(i)]
+    def look(path: Path) -> list[tuple[FaultKind, str]]:
+        return list(find_faults(path, sizes[path]))
 
-    with ThreadPoolExecutor(WORKERS) as pool:
-        results: Iterable = pool.map(look_at, chunks)
-        if progress:
-            console = Console(file=sys.stderr)
-            results = track(results, progress, len(chunks), console=console)
-        for number, faults_of_chunk in results:
-            opened += number
-            found += faults_of_chunk
-    for kind, place in sorted(found, key=lambda fault: fault[1]):
-        faults.add(kind, place)
-    return opened
+    seen = sweep(present, look, seconds, title)
+    for found in seen.values():
+        for kind, place in found:
+            faults.add(kind, place)
+    return Seen(len(seen), len(present))
 
 
-def examine(image: ExpectedImage) -> list[tuple[FaultKind, str]]:
-    """What is wrong with an image file that is there, and where."""
-    path = image.path
+def find_missing(paths: Mapping[Path, object]) -> Iterator[tuple[Path, str]]:
+    """Files that are not there, each with a hint at one that is.
+
+    Each folder is listed once, which takes a fraction of asking for every
+    file.
+    """
+    folders: dict[Path, set[str]] = {}
+    in_lower_case: dict[Path, dict[str, str]] = {}
+    for path in paths:
+        folder = path.parent
+        if folder not in folders:
+            folders[folder] = _list_files(folder)
+        if path.name not in folders[folder]:
+            if folder not in in_lower_case:
+                in_lower_case[folder] = {n.lower(): n for n in folders[folder]}
+            near = in_lower_case[folder].get(path.name.lower())
+            yield path, f' (there is {near})' if near else ''
+
+
+def _list_files(folder: Path) -> set[str]:
     try:
-        with Image.open(path) as opened:
-            mode, size = opened.mode, opened.size
-            if not _is_whole(path, opened.format):
-                return [(CUT_OFF, str(path))]
-            turn = opened.getexif().get(ORIENTATION, 1)
-    except UnidentifiedImageError:
-        empty = path.stat().st_size == 0
-        return [(UNREADABLE, f'{path} ({"empty" if empty else "no image"})')]
-    except Exception as error:  # Pillow raises many kinds on broken files
-        return [(UNREADABLE, f'{path} ({type(error).__name__}: {error})')]
-    faults = []
-    kind_of_size = _judge_size(image.size, size, turn)
-    if kind_of_size is not None:
-        expected = (
-            f', not {_shown(image.size)}' if kind_of_size is OTHER_SIZE else ''
-        )
-        faults.append((kind_of_size, f'{path} ({_shown(size)}{expected})'))
-    if mode in HIGH_MODES:
-        faults.append((HIGH_BIT_DEPTH, f'{path} ({mode})'))
-    elif mode != 'RGB':
-        faults.append((OTHER_MODE, f'{path} ({mode})'))
-    return faults
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except OSError:
+        return set()
 
 
-def _judge_size(
-    expected: tuple[int, int] | None, stored: tuple[int, int], turn: int
-) -> FaultKind | None:
-    """What is wrong with the size or the orientation of an image.
+def find_faults(
+    path: Path, annotated: Size | None
+) -> Iterator[tuple[FaultKind, str]]:
+    """The faults of an image file that is there.
 
     Args:
-        expected: The size in the annotations.
-        stored: The size of the file.
-        turn: Its EXIF orientation; 1 is upright.
+        path: The file.
+        annotated: Its width and height by its annotations, if they have any.
+
+    Yields:
+        Kinds and places.
     """
-    swaps = turn >= FIRST_THAT_SWAPS
-    turned = stored[::-1] if swaps else stored
-    if expected not in (None, stored, turned):
-        return OTHER_SIZE
-    if turn == 1 or (swaps and expected == turned != stored):
+    try:
+        head = read_head(path)
+    except OSError as error:
+        yield UNREADABLE, str(error)
+        return
+    if not head.is_whole:
+        yield CUT_OFF, str(path)
+    if annotated is not None:
+        kind = compare_size(head, annotated)
+        if kind is not None:
+            yield kind, describe_sizes(path, head, annotated)
+    if head.is_deep:
+        yield DEEP, f'{path} ({head.mode})'
+    if head.mode in OF_MODES:
+        yield OF_MODES[head.mode], str(path)
+    if head.has_alpha:
+        yield ALPHA, f'{path} ({head.mode})'
+
+
+def compare_size(head: ImageHead, annotated: Size) -> FaultKind | None:
+    """What is wrong between an image and the size of its annotations."""
+    if annotated not in (head.size, head.turned_size):
+        return WRONG_SIZE
+    if head.orientation == 1:
         return None
-    if swaps and expected == stored != turned:
-        return TURNED_BY_EXIF
-    return EXIF
+    if head.size == head.turned_size:
+        return EXIF_UNCLEAR
+    return EXIF_TURNED if annotated == head.size else None
 
 
-def _shown(size: tuple[int, int]) -> str:
-    return f'{size[0]} x {size[1]}'
-
-
-def _list_files(folders: Iterable[Path]) -> set[str]:
-    """The paths of all files in folders, each of which is listed once."""
-    files: set[str] = set()
-    for folder in set(folders):
-        try:
-            with os.scandir(folder) as entries:
-                files |= {
-                    os.path.join(folder, entry.name)
-                    for entry in entries
-                    if not entry.is_dir()
-                }
-        except OSError:
-            continue
-    return files
-
-
-def _is_whole(path: Path, kind: str | None) -> bool:
-    """Whether a file has its end."""
-    if kind not in ENDS:
-        with Image.open(path) as image:
-            image.verify()  # what Pillow can tell without decoding
-        if kind == 'TIFF':
-            with Image.open(path) as image:
-                image.load()
-        return True
-    with path.open('rb') as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
-        return ENDS[kind] in file.read()
+def describe_sizes(path: Path, head: ImageHead, annotated: Size) -> str:
+    """A place for a fault of sizes."""
+    turned = (
+        f' (EXIF orientation {head.orientation})'
+        if head.orientation != 1
+        else ''
+    )
+    return (
+        f'{path}: {head.size[0]} x {head.size[1]}{turned}, annotated as '
+        f'{annotated[0]} x {annotated[1]}'
+    )

@@ -1,134 +1,228 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Check label maps: sizes and values."""
+"""Check label maps: that they can be read, fit, and store known values."""
 
-import random
-import sys
-from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from ..faults import FaultKind
-from ..label_maps import IGNORED, LabelEncoding
-from ..records import AnnotatedData, SegmentationSplit
-
-UNREADABLE_MAP = FaultKind(
-    'error', 'label map cannot be read', 'Replace it, or take it out.'
+from ..image_files import READ_ERRORS, read_head
+from ..label_maps import (
+    IGNORED,
+    Color,
+    LabelEncoding,
+    pack_colors,
+    read_stored,
+    unpack_color,
 )
-COLORED_MAP = FaultKind(
+from ..records import AnnotatedData, SegmentationSplit
+from .images import WRONG_SIZE, compare_size, describe_sizes
+from .sweep import Seen, sweep
+
+MISSING = FaultKind(
+    'error',
+    'image has no label map',
+    'Put the label map there, or take the image out.',
+)
+UNREADABLE = FaultKind(
+    'error',
+    'label map cannot be read',
+    'Replace it, or take it out with its image.',
+)
+COLORS = FaultKind(
     'error',
     'label map has colours where numbers of classes are expected',
-    'Save one channel with the numbers: `ivit train --data` does it for a '
-    'folder with a palette.',
+    'Save it with one channel or a palette, whose numbers are the classes.',
 )
-UNKNOWN_VALUE = FaultKind(
+FRACTIONS = FaultKind(
     'error',
-    'label map has values without a class',
-    'Name their classes, or set them to 255, which is left out.',
+    'label map stores fractions',
+    'Save it as a PNG of 8 bits whose numbers are the classes.',
 )
-OTHER_SIZE_MAP = FaultKind(
+SIZE = FaultKind(
     'error',
-    'label map has another size than its image',
-    'They have to match pixel by pixel.',
+    'label map has not the size of its image',
+    'Make both of one size; scale label maps without interpolation.',
 )
-EMPTY_MAP = FaultKind(
-    'warning', 'label map has no class at all', 'Nothing is learnt from it.'
+UNKNOWN_VALUES = FaultKind(
+    'error',
+    'label map has values that are no class',
+    'Correct it (interpolation and JPEG make new values), or name the '
+    'classes.',
 )
-ABSENT_CLASS = FaultKind(
+ONLY_IGNORED = FaultKind(
     'warning',
-    'class occurs in no label map',
-    'Nothing is learnt of it. A value of 255 means left out.',
+    'label map has nothing but ignored pixels',
+    'Nothing is learnt from it: annotate the image or take it out.',
 )
-NO_MAPS = FaultKind(
-    'error', 'there is no image to train on', 'Is it the right folder?'
+UNUSED_CLASS = FaultKind(
+    'warning',
+    'class occurs in no label map of a split',
+    'Annotate some pixels, or remove it: what is not there is not learnt '
+    'and has no IoU.',
 )
-WORKERS = 4
+
+SHOWN = 8  # values
+
+
+class LabelContent(NamedTuple):
+    """What a look at an image and its label map gave.
+
+    Attributes:
+        faults: Kinds and places.
+        pixels: Number of pixels by index of class, :data:`IGNORED` included.
+    """
+
+    faults: list[tuple[FaultKind, str]]
+    pixels: dict[int, int]
 
 
 def check_segmentation(
-    data: AnnotatedData, sample: int | None = None, progress: str = ''
-) -> None:
-    """Check the label maps of every split.
+    data: AnnotatedData,
+    seconds: float | None = None,
+    title: str | None = None,
+) -> Seen:
+    """Count the faults in label maps.
 
     Args:
-        data: A segmentation data set; its ``faults`` get what is wrong.
-        sample: How many maps of a split to read, drawn from a seed; all by
-            default.
-        progress: What the progress bar on stderr says; without it there is
-            none.
+        data: Its ``faults`` are added to.
+        seconds: After as many no further label map is read. Classes that do
+            not occur are faults only if all were read.
+        title: Of a progress bar on stderr; None for no bar.
+
+    Returns:
+        How many label maps were read of how many.
     """
     encoding = data.encoding or LabelEncoding()
-    present: Counter[int] = Counter()
-    complete = True
+    pairs, owners = [], []
     for name, split in data.splits.items():
-        if not isinstance(split, SegmentationSplit):
-            continue
-        if not split.pairs and name == 'train':
-            data.faults.add(NO_MAPS, split.image_root)
-        pairs = list(split.pairs)
-        if sample is not None and len(pairs) > sample:
-            pairs = sorted(random.Random(0).sample(pairs, sample))
-            complete = False
-        with ThreadPoolExecutor(WORKERS) as pool:
-            results: Iterable = pool.map(
-                lambda pair: _examine(*pair, encoding), pairs
-            )
-            if progress:
-                console = Console(file=sys.stderr)
-                results = track(results, progress, len(pairs), console=console)
-            for faults, classes in results:
-                for kind, place in faults:
-                    data.faults.add(kind, place)
-                present.update(classes)
-    if complete and present:
-        for index, name in enumerate(data.classes):
-            if index not in present:
-                data.faults.add(ABSENT_CLASS, repr(name))
+        if isinstance(split, SegmentationSplit):
+            pairs += split.pairs
+            owners += [name] * len(split)
+    contents = sweep(
+        pairs, lambda pair: read_pair(*pair, encoding), seconds, title
+    )
+    used: dict[str, set[int]] = {name: set() for name in owners}
+    for position, content in contents.items():
+        used[owners[position]].update(content.pixels)
+        for kind, place in content.faults:
+            data.faults.add(kind, place)
+    seen = Seen(len(contents), len(pairs))
+    if seen.is_all:
+        for name, found in used.items():
+            for index, label in enumerate(data.classes):
+                if found and index not in found:
+                    place = f'{data.root}, {name}: {label!r}'
+                    data.faults.add(UNUSED_CLASS, place)
+    return seen
 
 
-def _examine(
-    image: Path, path: Path, encoding: LabelEncoding
-) -> tuple[list[tuple[FaultKind, str]], set[int]]:
-    """What is wrong with a label map, and the classes in it."""
+def read_pair(
+    image: Path, label_map: Path, encoding: LabelEncoding
+) -> LabelContent:
+    """Look at an image's head and at all of its label map."""
     try:
-        indices, unknown = encoding.decode(path)
-    except ValueError as error:  # of more channels than one
-        return [(COLORED_MAP, str(error))], set()
-    except OSError as error:
-        return [(UNREADABLE_MAP, f'{path} ({error})')], set()
-    faults = []
+        stored = read_stored(label_map, encoding.colors is not None)
+    except FileNotFoundError:
+        place = f'{image}: {label_map} is missing'
+        return LabelContent([(MISSING, place)], {})
+    except READ_ERRORS as error:
+        is_colored = _has_channels(label_map)
+        kind = COLORS if is_colored else UNREADABLE
+        return LabelContent([(kind, f'{label_map}: {error}')], {})
+    if stored.dtype.kind == 'f':
+        return LabelContent([(FRACTIONS, str(label_map))], {})
+    faults = _compare_sizes(image, label_map, (stored.shape[1], len(stored)))
+    pixels, unknown = count_classes(stored, encoding)
     if unknown:
-        known = encoding.values
-        if encoding.colors is not None:
-            known = encoding.colors
-        expected = sorted(known)
-        faults.append(
-            (
-                UNKNOWN_VALUE,
-                f'{path} has {_listed(unknown)}; expected are '
-                f'{_listed(expected)}',
-            )
+        place = (
+            f'{label_map} has {_list_values(unknown)}; expected '
+            f'{_list_values(_known(encoding))}'
         )
+        faults.append((UNKNOWN_VALUES, place))
+    elif set(pixels) <= {IGNORED}:
+        faults.append((ONLY_IGNORED, str(label_map)))
+    return LabelContent(faults, pixels)
+
+
+def count_classes(
+    stored: np.ndarray, encoding: LabelEncoding
+) -> tuple[dict[int, int], list[int | Color]]:
+    """Count the pixels of classes.
+
+    Args:
+        stored: What a label map stores, as of
+            :func:`ivit.annotations.label_maps.read_stored`.
+        encoding: What it means.
+
+    Returns:
+        Number of pixels by index of class, :data:`IGNORED` included, and
+        the values that are not known.
+    """
+    codes = pack_colors(stored) if stored.ndim == 3 else stored
+    if codes.dtype == np.uint8:  # many times as fast as sorting
+        numbers = np.bincount(codes.ravel(), minlength=256)
+        values = np.flatnonzero(numbers)
+        numbers = numbers[values]
+    else:
+        values, numbers = np.unique(codes, return_counts=True)
+    pixels: dict[int, int] = {}
+    unknown: list[int | Color] = []
+    for value, number in zip(values.tolist(), numbers.tolist(), strict=True):
+        if stored.ndim == 3:
+            key: int | Color = unpack_color(value)
+            index = (encoding.colors or {}).get(unpack_color(value))
+        else:
+            key, index = int(value), encoding.values.get(int(value))
+        if index is None:
+            unknown.append(key)
+        else:
+            pixels[index] = pixels.get(index, 0) + number
+    return pixels, unknown
+
+
+def _compare_sizes(
+    image: Path, label_map: Path, size: tuple[int, int]
+) -> list[tuple[FaultKind, str]]:
     try:
-        with Image.open(image) as opened:
-            size = opened.size
-    except Exception:  # the check of images tells of it
-        size = indices.shape[::-1]
-    if indices.shape != size[::-1]:
-        width_height = indices.shape[::-1]
-        faults.append((OTHER_SIZE_MAP, f'{path} ({width_height}, not {size})'))
-    classes = {int(index) for index in np.unique(indices)} - {IGNORED}
-    if not classes and not unknown:
-        faults.append((EMPTY_MAP, str(path)))
-    return faults, classes
+        head = read_head(image)
+    except OSError:
+        return []  # the check of images tells
+    kind = compare_size(head, size)
+    if kind is None:
+        return []
+    place = f'{label_map}, {describe_sizes(image, head, size)}'
+    return [(SIZE if kind is WRONG_SIZE else kind, place)]
 
 
-def _listed(values: list, most: int = 8) -> str:
-    """Values in one line, not too many."""
-    shown = ', '.join(map(str, values[:most]))
-    return f'{shown} ...' if len(values) > most else shown
+def _has_channels(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return len(image.getbands()) > 1
+    except READ_ERRORS:
+        return False
+
+
+def _known(encoding: LabelEncoding) -> Iterable[int | Color]:
+    return encoding.values if encoding.colors is None else encoding.colors
+
+
+def _list_values(values: Iterable[int | Color]) -> str:
+    """Values in words; numbers without a gap as ``0..18``."""
+    numbers = sorted(v for v in values if isinstance(v, int))
+    parts = []
+    start = 0
+    for i, number in enumerate(numbers):
+        if i + 1 == len(numbers) or numbers[i + 1] != number + 1:
+            first = numbers[start]
+            parts.append(
+                str(number) if first == number else f'{first}..{number}'
+            )
+            start = i + 1
+    parts += [str(v) for v in values if not isinstance(v, int)]
+    more = len(parts) - SHOWN
+    shown = ', '.join(parts[:SHOWN])
+    return f'{shown} and {more} more' if more > 0 else shown
