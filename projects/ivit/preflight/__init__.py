@@ -14,8 +14,14 @@ from collections.abc import Sequence
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from ..annotations import DetectionSplit
 from ..annotations.checks import check
-from ..annotations.checks.detection import COMPUTABLE
+from ..annotations.checks.detection import (
+    ANNOTATION_IDS,
+    CATEGORY_NAMES,
+    COMPUTED_KEY,
+)
+from ..annotations.checks.masks import SOME_WITHOUT_MASK
 from ..engine.errors import UsageError
 from ..nested import iterate_dicts
 from ..own_data.heads import wants_masks
@@ -25,6 +31,9 @@ from .images import drop_what_is_handled
 from .loops import check_batch, check_evaluators, check_loop
 from .paths import check_paths
 from .widths import check_widths
+
+# Faults that `--data` mends, and that mmdet stops at or takes wrongly.
+FATAL_TO_MMDET = (ANNOTATION_IDS, CATEGORY_NAMES, COMPUTED_KEY)
 
 __all__ = ['check_config']
 
@@ -60,6 +69,18 @@ def check_config(cfg: Config, phases: Sequence[str]) -> None:
             _check_annotations(cfg, dataset)
 
 
+def _check_masks(dataset: ConfigDataset, split: DetectionSplit) -> None:
+    """Refuse boxes without any mask where the pipeline loads masks."""
+    objects = split.coco['annotations']
+    if objects and not any(one.get('segmentation') for one in objects):
+        raise UsageError(
+            f'{dataset.ann_file} has {len(objects)} objects and no mask, and '
+            f'{dataset} loads masks. Take a model for boxes, such as '
+            'retinanet_ivit_t_coco, or let `ivit train --data` leave the mask '
+            'head out'
+        )
+
+
 def _paths_to_strings(cfg: Config) -> None:
     """Replace path objects by strings, which is what mmengine takes."""
     for node in list(iterate_dicts(cfg._cfg_dict)):
@@ -74,12 +95,18 @@ def _check_annotations(cfg: Config, dataset: ConfigDataset) -> None:
     if data is None:
         return
     check_names(dataset, data)
-    check(data, quick=True, masks=wants_masks(cfg))
+    strict = {*FATAL_TO_MMDET}
+    if wants_masks(cfg) and isinstance(
+        split := data.splits[dataset.phase], DetectionSplit
+    ):
+        strict.add(SOME_WITHOUT_MASK)
+        _check_masks(dataset, split)
+    check(data, quick=True)
     faults = drop_what_is_handled(data.faults, dataset.config)
     errors = [
         str(fault)
         for fault in faults
-        if fault.kind.level == 'error' or fault.kind is COMPUTABLE
+        if fault.kind.level == 'error' or fault.kind in strict
     ]
     if errors:
         raise UsageError(f'{dataset}: {"; ".join(errors)}')

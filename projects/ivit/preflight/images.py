@@ -4,13 +4,14 @@
 from typing import Any
 
 from ..annotations import Fault, Faults
-from ..annotations.checks.images import HIGH_BIT_DEPTH, TURNED_BY_EXIF
+from ..annotations.checks.images import DEEP, EXIF_TURNED, EXIF_UNCLEAR
 from ..nested import iterate_dicts
 
 # Values of LoadImageFromFile's color_type that take care of a fault.
 HANDLED_BY = {
-    HIGH_BIT_DEPTH: ('unchanged', 'anydepth'),
-    TURNED_BY_EXIF: ('color_ignore_orientation', 'unchanged'),
+    DEEP: ('unchanged', 'anydepth'),
+    EXIF_TURNED: ('color_ignore_orientation', 'unchanged'),
+    EXIF_UNCLEAR: ('color_ignore_orientation', 'unchanged'),
 }
 
 
