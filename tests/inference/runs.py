@@ -11,7 +11,9 @@ from ivit.engine import find_config
 DETECTOR = 'mask_rcnn_ivit_n_shapes'
 SEGMENTORS = ('upernet_ivit_n_shapes', 'sem_fpn_ivit_n_shapes')
 CLASSIFIER = 'ivit_n_shapes'
-SCALE = 30.0  # of the last layers, so that scores are far from each other
+# Factors of the last layers, so that scores are far from each other, and
+# from 1.
+SCALES = {'fc_cls.weight': 12.0, 'conv_seg.weight': 2.0, 'fc.weight': 8.0}
 
 
 def classes_of(name):
@@ -36,8 +38,9 @@ def write_run(folder, name, **meta):
         torch.manual_seed(0)
         state = MODELS.build(cfg.model).state_dict()
     for key in state:
-        if key.endswith(('fc_cls.weight', 'conv_seg.weight', 'fc.weight')):
-            state[key] *= SCALE
+        for ending, factor in SCALES.items():
+            if key.endswith(f'.{ending}'):
+                state[key] *= factor
     classes, palette = classes_of(name)
     saved = dict(classes=classes, palette=palette) | meta
     path = folder / 'epoch_3.pth'

@@ -55,10 +55,12 @@ def load(
     scope = cfg.get('default_scope')
     if scope not in TASKS or 'model' not in cfg:
         raise engine.UsageError(
-            f'{config} is a config to train with {", ".join(TASKS)}? It has '
-            f'default_scope={scope!r} and '
-            f'{"a" if "model" in cfg else "no"} model'
+            f'{config} has default_scope={scope!r} and '
+            f'{"a" if "model" in cfg else "no"} model; predictions are of '
+            f'models of {", ".join(TASKS)}'
         )
+    if cfg.get('data_preprocessor') is not None:  # as mmengine's runner does
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     content = CheckpointLoader.load_checkpoint(
         file, map_location='cpu', logger='silent'
     )

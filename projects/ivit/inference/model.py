@@ -124,13 +124,17 @@ class Model:
                 cannot take it.
             ValueError: If an argument is out of range.
         """
-        images = image if isinstance(image, (list, tuple)) else [image]
+        named: Iterable[tuple[str, ImageLike]]
+        if isinstance(image, (list, tuple)):
+            named = _number(image)
+        else:
+            named = [('the image', image)]
         results = []
-        for result in self.predict_each(images, score, batch_size):
+        for result in self._predict_named(named, score, batch_size):
             if isinstance(result, ImageError):
                 raise result
             results.append(result)
-        return results if images is image else results[0]
+        return results if isinstance(image, (list, tuple)) else results[0]
 
     def predict_each(
         self,
@@ -153,16 +157,22 @@ class Model:
         Raises:
             ValueError: If an argument is out of range.
         """
+        return self._predict_named(_number(images), score, batch_size)
+
+    def _predict_named(
+        self,
+        named: Iterable[tuple[str, ImageLike]],
+        score: float,
+        batch_size: int,
+    ) -> Iterator[Result | ImageError]:
+        """Predict images, with names for errors about those in memory."""
         if not 0 <= score <= 1:
             raise UsageError(f'score={score!r} has to be in 0..1')
         if batch_size < 1:
             raise UsageError(f'batch_size={batch_size!r} has to be at least 1')
-        numbered = enumerate(images)
-        while batch := list(islice(numbered, batch_size)):
-            prepared = [
-                self._prepare(image, f'image {number}')
-                for number, image in batch
-            ]
+        remaining = iter(named)
+        while batch := list(islice(remaining, batch_size)):
+            prepared = [self._prepare(image, name) for name, image in batch]
             yield from self._run(prepared, score)
 
     def _prepare(self, image: ImageLike, name: str) -> Prepared | ImageError:
@@ -227,6 +237,11 @@ class Model:
             convert = CONVERTERS[self.task]
             for one, output in zip(images, outputs, strict=True):
                 yield convert(output, one.picture, score)
+
+
+def _number(images: Iterable[ImageLike]) -> Iterator[tuple[str, ImageLike]]:
+    """Names by which images are found in a list."""
+    return ((f'image {i}', image) for i, image in enumerate(images))
 
 
 def _shapes(one: Prepared | ImageError) -> tuple:

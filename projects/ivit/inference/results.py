@@ -12,6 +12,9 @@ from pycocotools import mask as coco_mask
 
 Color: TypeAlias = tuple[int, int, int]
 
+# What Pillow is told beside the kind of a file.
+OPTIONS = dict(JPEG=dict(quality=95), WEBP=dict(quality=95))
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -215,7 +218,7 @@ def save_picture(pixels: np.ndarray, path: Path) -> None:
         ) from None
     try:
         with file:
-            Image.fromarray(pixels).save(file, kind)
+            Image.fromarray(pixels).save(file, kind, **OPTIONS.get(kind, {}))
     except BaseException:  # the next try must not find an incomplete file
         path.unlink()
         raise
