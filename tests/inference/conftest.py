@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from runs import CLASSIFIER, DETECTOR, SEGMENTORS, write_run
+from random_runs import CLASSIFIER, DETECTOR, SEGMENTORS, write_run
 from skimage import data
 
 import ivit

@@ -1,6 +1,9 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Pictures of results, by the frameworks' visualizers."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,11 +28,14 @@ def draw(result: Any) -> np.ndarray:
         ``(H, W, 3)`` uint8 RGB, of the size of the image; the picture of a
         classification is at least 224 pixels wide and high.
     """
-    if isinstance(result, Detections):
-        return _draw_detections(result)
-    if isinstance(result, LabelMap):
-        return _draw_label_map(result)
-    return _draw_classification(result)
+    with warnings.catch_warnings():
+        # mmengine, of every object near the border.
+        warnings.filterwarnings('ignore', '.*is out of bounds')
+        if isinstance(result, Detections):
+            return _draw_detections(result)
+        if isinstance(result, LabelMap):
+            return _draw_label_map(result)
+        return _draw_classification(result)
 
 
 def _draw_detections(result: Detections) -> np.ndarray:
@@ -50,14 +56,29 @@ def _draw_detections(result: Detections) -> np.ndarray:
     visualizer.dataset_meta = dict(
         classes=result.picture.classes, palette=list(result.picture.palette)
     )
-    visualizer.add_datasample(
-        'prediction',
-        image,
-        DetDataSample(pred_instances=objects),
-        draw_gt=False,
-        pred_score_thr=ALL,
-    )
+    with _same_random_numbers():
+        visualizer.add_datasample(
+            'prediction',
+            image,
+            DetDataSample(pred_instances=objects),
+            draw_gt=False,
+            pred_score_thr=ALL,
+        )
     return visualizer.get_image()
+
+
+@contextmanager
+def _same_random_numbers() -> Iterator[None]:
+    """Let mmdet vary the colours of masks alike every time.
+
+    It draws from numpy's global generator, which is left as it was.
+    """
+    state = np.random.get_state()
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
 
 
 def _draw_label_map(result: LabelMap) -> np.ndarray:

@@ -62,6 +62,9 @@ class Video:
 class VideoWriter:
     """Writes an mp4 of pictures of one size.
 
+    The format has even sizes: where a side is odd, its last pixels are
+    repeated.
+
     Args:
         path: The new file.
         rate: Frames a second.
@@ -81,7 +84,7 @@ class VideoWriter:
         Returns:
             Whether OpenCV has what it takes to write it.
         """
-        height, width = picture.shape[:2]
+        height, width = _pad_to_even(picture).shape[:2]
         code = cv2.VideoWriter.fourcc(*CODEC)
         writer = cv2.VideoWriter(
             str(self._path), code, self._rate, (width, height)
@@ -95,9 +98,16 @@ class VideoWriter:
     def write(self, picture: np.ndarray) -> None:
         """Add a picture, ``(H, W, 3)`` uint8 RGB."""
         if self._writer is not None:
-            self._writer.write(np.ascontiguousarray(picture[..., ::-1]))
+            bgr = _pad_to_even(picture)[..., ::-1]
+            self._writer.write(np.ascontiguousarray(bgr))
 
     def close(self) -> None:
         """Finish the file."""
         if self._writer is not None:
             self._writer.release()
+
+
+def _pad_to_even(picture: np.ndarray) -> np.ndarray:
+    """Repeat the last row and column where there is an odd number."""
+    height, width = picture.shape[:2]
+    return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), 'edge')

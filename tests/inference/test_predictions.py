@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image, ImageOps
-from runs import CLASSIFIER, DETECTOR, SEGMENTORS
+from random_runs import CLASSIFIER, DETECTOR, SEGMENTORS
 
 from ivit.inference import Classification, Detections, ImageError, LabelMap
 
