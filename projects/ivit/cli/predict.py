@@ -104,7 +104,7 @@ def predict_all(
     """Predict and write, with a bar on stderr.
 
     Returns:
-        How many images were skipped.
+        How many images, or frames at the end of a video, were skipped.
     """
     names: deque[str] = deque()
 
@@ -142,6 +142,7 @@ def predict_all(
                 f'{video.path}: {video.count} frames could be read of '
                 f'{video.announced} that it announces'
             )
+            skipped += video.announced - video.count
     return skipped
 
 
