@@ -16,6 +16,7 @@ from random_runs import CLASSIFIER, DETECTOR, SEGMENTORS
 from skimage import data
 
 from ivit import cli
+from ivit.inference import Detections
 
 FEW = ('--score', '0.2', '--device', 'cpu')
 
@@ -140,6 +141,25 @@ def test_unreadable_files_are_named(predict, images, tmp_path):
         for one in read(tmp_path / 'new/images.json')['images']
     ]
     assert names == ['a.png', 'b.jpg', 'more/a.jpg']
+
+
+def test_what_was_predicted_before_an_interruption(
+    predict, images, monkeypatch, tmp_path
+):
+    draw = Detections.draw
+
+    def interrupt_second(result):
+        if result.path.name == 'b.jpg':
+            raise KeyboardInterrupt
+        return draw(result)
+
+    monkeypatch.setattr(Detections, 'draw', interrupt_second)
+    status, _, err = predict(DETECTOR, images, '--out', 'new')
+    assert status == 'predict: interrupted'
+    coco = COCO(str(tmp_path / 'new' / 'images.json'))
+    assert [one['file_name'] for one in coco.dataset['images']] == ['a.png']
+    loaded = coco.loadRes(str(tmp_path / 'new' / 'predictions.json'))
+    assert {one['image_id'] for one in loaded.dataset['annotations']} == {1}
 
 
 def test_paths_that_do_not_exist_are_named(predict, images, monkeypatch):

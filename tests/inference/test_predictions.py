@@ -213,6 +213,14 @@ def test_other_types_are_refused(models):
         models[CLASSIFIER].predict(torch.zeros(3, 4, 4))
 
 
+@pytest.mark.parametrize(
+    'image', ['a.png', np.zeros((4, 4, 3), np.uint8), Image.new('L', (4, 4))]
+)
+def test_each_of_a_single_image(models, image):
+    with pytest.raises(TypeError, match='call predict'):
+        models[CLASSIFIER].predict_each(image)
+
+
 def test_broken_files(models, images, tmp_path):
     (tmp_path / 'text.png').write_text('no image')
     content = (images / 'b.jpg').read_bytes()

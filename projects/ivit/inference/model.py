@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import TRANSFORMS, DefaultScope
+from PIL import Image
 
 from ..annotations import Task
 from ..engine import UsageError
@@ -156,7 +157,13 @@ class Model:
 
         Raises:
             ValueError: If an argument is out of range.
+            TypeError: If ``images`` is a single image.
         """
+        if isinstance(images, (str, Path, Image.Image, np.ndarray)):
+            raise TypeError(
+                f'images is one {type(images).__name__}, and predict_each '
+                'takes several; call predict, or give [image]'
+            )
         return self._predict_named(_number(images), score, batch_size)
 
     def _predict_named(

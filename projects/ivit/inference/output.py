@@ -94,15 +94,16 @@ class PredictionFolder:
         number = len(self._images) + 1
         width, height = result.size
         image = dict(id=number, file_name=name, width=width, height=height)
-        if isinstance(result, Detections):
-            self._results += result.to_coco(number)
-        elif isinstance(result, Classification):
-            self._rows.append((name, result.label, result.name, result.score))
-        elif isinstance(result, LabelMap):
+        # Files first: where writing is interrupted, no table has the image.
+        self._write_picture(name, result)
+        if isinstance(result, LabelMap):
             path = self._new_path(LABELS, name, '.png')
             result.save_labels(path)
             image['labels'] = path.relative_to(self.folder).as_posix()
-        self._write_picture(name, result)
+        elif isinstance(result, Detections):
+            self._results += result.to_coco(number)
+        elif isinstance(result, Classification):
+            self._rows.append((name, result.label, result.name, result.score))
         self._images.append(image)
 
     def finish(self) -> None:
