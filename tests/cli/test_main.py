@@ -15,6 +15,7 @@ TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 SCRIPTS = dict(
     train='train',
     test='test',
+    predict='predict',
     flops='get_flops',
     benchmark='benchmark',
     publish='publish_checkpoint',
