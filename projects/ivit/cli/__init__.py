@@ -9,6 +9,7 @@ from importlib import import_module
 
 # What each command does; `check-env` is in the module `check_env`.
 COMMANDS = {
+    'data': 'look at data before training on it',
     'train': 'train a detector, segmentor or classifier from a config',
     'test': 'test a trained one',
     'flops': "count the parameters, MACs and FLOPs of a config's model",
