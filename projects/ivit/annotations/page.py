@@ -203,7 +203,8 @@ def _draw_histogram(
     title: str, unit: str, values: Mapping[str, np.ndarray]
 ) -> str:
     joint = np.concatenate(list(values.values()))
-    bins = np.histogram_bin_edges(joint, NUM_BINS).tolist()
+    # From 0, so that data of one size has an axis, too.
+    bins = np.linspace(0, joint.max(), NUM_BINS + 1).tolist()
     with rc_context(STYLE), make_document(FIGURE_SIZE) as (axes, document):
         axes.set(xlabel=unit, ylabel='share')
         for i, (name, numbers) in enumerate(values.items()):
