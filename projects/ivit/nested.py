@@ -35,3 +35,18 @@ def iterate_dicts(node: Any) -> Iterator[dict[str, Any]]:
     for _, value in iterate_nested(node):
         if isinstance(value, dict):
             yield value
+
+
+def innermost_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The data sets inside of wrappers such as ``ConcatDataset``.
+
+    Args:
+        dataset: The ``dataset`` of a loader's config.
+    """
+    if 'dataset' in dataset:
+        yield from innermost_datasets(dataset['dataset'])
+    elif 'datasets' in dataset:
+        for part in dataset['datasets']:
+            yield from innermost_datasets(part)
+    else:
+        yield dataset

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from . import engine
 from .inference.run import Run
 from .own_data import DataPaths, prepare
+from .preflight import check_config
 
 PathLike: TypeAlias = str | Path
 
@@ -90,8 +91,14 @@ def train(
             f'--epochs {epochs} goes with --data. Without it, set '
             'train_cfg.max_epochs and the schedule in the config'
         )
-    engine.check_data(cfg, ('train', 'val'))
+    check_config(cfg, ('train', 'val'))
+    # A visualizer of one name is one object, which would go on writing into
+    # the folder of the first training of a process.
+    if cfg.get('visualizer'):
+        cfg.visualizer.pop('name', None)
     runner = engine.build_runner(cfg, bool(cfg.get('resume')))
+    if own_data:
+        runner.register_hook(engine.ReportHook())
     for note in notes:
         runner.logger.info(f'data: {note}')
     runner.train()
@@ -119,4 +126,6 @@ def _apply_options(
     if resume:
         cfg.resume = True
         cfg.load_from = None if resume is True else resume
+        if resume is True:
+            cfg.load_from = engine.moved_checkpoint(cfg.work_dir)
     engine.check_checkpoint_path(cfg.get('load_from'))

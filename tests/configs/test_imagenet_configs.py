@@ -15,7 +15,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, MODELS, PARAM_SCHEDULERS
 from PIL import Image
 
-from ivit.engine import UsageError, check_data
+from ivit.engine import UsageError
+from ivit.preflight.paths import check_paths
 
 # The epochs at which warm-up, cosine and training end; the share of the peak
 # that the learning rate falls to.
@@ -336,12 +337,12 @@ def test_missing_data_is_named(load, tmp_path, monkeypatch):
     cfg = load('flatten_swin_t_imagenet')
     folder = tmp_path / 'data' / 'imagenet'
     with pytest.raises(UsageError, match=f'{folder} with train, val'):
-        check_data(cfg, ('train', 'val'))
+        check_paths(cfg, ('train', 'val'))
     (folder / 'train' / 'n01440764').mkdir(parents=True)
     with pytest.raises(UsageError, match=f'{folder}/val'):
-        check_data(cfg, ('train', 'val'))
+        check_paths(cfg, ('train', 'val'))
     (folder / 'val' / 'n01440764').mkdir(parents=True)
-    check_data(cfg, ('train', 'val', 'test'))
+    check_paths(cfg, ('train', 'val', 'test'))
 
 
 @pytest.mark.parametrize('family', ['swin', 'cswin'])

@@ -1,8 +1,10 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
+from mmengine.hooks import Hook, LoggerHook
 
 from ivit.report import History
 
@@ -33,12 +35,13 @@ def test_train_and_val_records(tmp_path):
 def test_metrics_of_the_last_evaluation(tmp_path):
     write(tmp_path, VAL | {'coco/bbox_mAP_50': 0.1}, VAL)
     history = History.read(str(tmp_path))
-    assert history.metric('bbox_mAP_50') == 0.5004
-    assert history.shown('bbox_mAP_50') == '0.500'
+    assert history.metric('coco/bbox_mAP_50') == 0.5004
+    assert history.shown('coco/bbox_mAP_50') == '0.500'
+    assert history.shown('coco/bbox_mAP_50', 1) == '0.5'
 
 
 @pytest.mark.parametrize(
-    'name', ['bbox_mAP_l', 'star_precision', 'segm_mAP_50']
+    'name', ['coco/bbox_mAP_l', 'coco/star_precision', 'coco/segm_mAP_50']
 )
 def test_nothing_to_measure(tmp_path, name):
     write(tmp_path, TRAIN, VAL)
@@ -49,7 +52,23 @@ def test_nothing_to_measure(tmp_path, name):
 
 def test_no_evaluation_at_all(tmp_path):
     write(tmp_path, TRAIN)
-    assert History.read(tmp_path).shown('bbox_mAP') == 'n/a'
+    assert History.read(tmp_path).shown('mIoU') == 'n/a'
+
+
+def test_names_of_all_evaluations(tmp_path):
+    times = {'time': 0.1, 'data_time': 0.1}
+    write(tmp_path, {'mIoU': 5.0, 'step': 9, **times}, {'mAcc': 1, 'step': 18})
+    assert History.read(tmp_path).names() == ['mIoU', 'mAcc']
+
+
+@pytest.mark.parametrize(
+    ('by_epoch', 'unit'), [(True, 'epoch'), (False, 'iteration')]
+)
+def test_unit_of_the_steps(tmp_path, by_epoch, unit):
+    write(tmp_path, VAL)
+    hooks = [LoggerHook(log_metric_by_epoch=by_epoch), Hook()]
+    runner = SimpleNamespace(log_dir=str(tmp_path), hooks=hooks)
+    assert History.of_runner(runner).unit == unit
 
 
 def test_no_scalars(tmp_path):

@@ -1,10 +1,11 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-from ivit.report import Stopwatch, facts
+from ivit.engine import Stopwatch
+from ivit.engine import stopwatch as module
 
 
 def test_times(monkeypatch):
     def at(seconds):
-        monkeypatch.setattr(facts.time, 'time', lambda: 1e9 + seconds)
+        monkeypatch.setattr(module.time, 'time', lambda: 1e9 + seconds)
 
     stopwatch = Stopwatch(since=1e9, process_start=1e9 + 70)
     at(82)
@@ -25,3 +26,10 @@ def test_times(monkeypatch):
         'Total until this page': '6 min 50 s',
     }
     assert f'{stopwatch.total():.0f}' == '410'
+
+
+def test_no_installation():
+    stopwatch = Stopwatch(since=5, process_start=5)
+    stopwatch.before_train(None)
+    stopwatch.after_train(None)
+    assert 'Installation' not in stopwatch.facts()

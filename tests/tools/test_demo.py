@@ -53,7 +53,9 @@ def test_demo_twice(tmp_path):
     page = report.read_text(encoding='utf-8')
     assert page.endswith('</html>\n')
     assert len(page) < 6e6
-    assert page.count('<svg') == 24
+    # 12 of 13 images at even intervals and the 12 worst, twice each.
+    assert page.count('<svg') == 48
+    assert 'they are not COCO' in page
     assert f'<td>{found[1]}</td>' in page
     assert f'<td>{found[2]}</td>' in page
 

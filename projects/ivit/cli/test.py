@@ -9,6 +9,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import METRICS
 
 from .. import engine
+from ..preflight import check_config
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -111,7 +112,7 @@ def test(args: argparse.Namespace) -> None:
     cfg.load_from = args.checkpoint
     cfg.resume = False
     engine.set_compile(cfg, args.compile)
-    engine.check_data(cfg, ('test',))
+    check_config(cfg, ('test',))
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
     if args.tta:

@@ -2,10 +2,13 @@
 """Training and testing: configs, checks, precision, progress, optimizers."""
 
 from .amp import BFloat16CPUOptimWrapper, set_amp
-from .checkpoint_check import CheckpointCheck, check_checkpoint_path
+from .checkpoint_check import (
+    CheckpointCheck,
+    check_checkpoint_path,
+    moved_checkpoint,
+)
 from .compile import CompileBackboneHook, set_compile
 from .config_files import find_config, packaged_configs
-from .data_check import check_data
 from .distributed import leave_process_group
 from .errors import UsageError, one_line_errors
 from .launch import add_common_arguments, build_runner, load_config
@@ -28,10 +31,10 @@ __all__ = [
     'add_common_arguments',
     'build_runner',
     'check_checkpoint_path',
-    'check_data',
     'find_config',
     'leave_process_group',
     'load_config',
+    'moved_checkpoint',
     'one_line_errors',
     'packaged_configs',
     'set_amp',

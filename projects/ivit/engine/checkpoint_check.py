@@ -2,6 +2,8 @@
 """Refuse a checkpoint that does not belong to the model."""
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.hooks import Hook
@@ -15,6 +17,9 @@ from ..nested import iterate_dicts
 from .errors import UsageError
 
 MAX_LISTED = 5  # weights named in a message
+NAMES_LISTED = 20  # classes named in a message
+# The file in which mmengine notes the latest checkpoint.
+LAST_CHECKPOINT = 'last_checkpoint'
 
 
 def check_checkpoint_path(path: str | None) -> None:
@@ -34,6 +39,37 @@ def check_checkpoint_path(path: str | None) -> None:
     if not file.is_file():
         raise UsageError(f'checkpoint not found: {file.absolute()}')
     check_checkpoint_file(file)
+
+
+def moved_checkpoint(work_dir: str | Path) -> str | None:
+    """The latest checkpoint of a work dir that was moved.
+
+    mmengine writes the checkpoint's absolute path to ``last_checkpoint``,
+    where it is not any more when the work dir is moved.
+
+    Args:
+        work_dir: The folder of a training.
+
+    Returns:
+        The path of a file of that name in the folder; None if the path that
+        was written is right, or there is no such file.
+
+    Raises:
+        UsageError: If the checkpoint is in neither place.
+    """
+    note = Path(work_dir, LAST_CHECKPOINT)
+    if not note.is_file():
+        return None
+    written = Path(note.read_text().strip())
+    if written.exists():
+        return None
+    here = Path(work_dir, written.name)
+    if here.exists():
+        return str(here)
+    raise UsageError(
+        f'{note} names {written}, which is neither there nor in {work_dir}. '
+        'Name a checkpoint: --resume CHECKPOINT'
+    )
 
 
 class CheckpointCheck(Hook):
@@ -91,6 +127,10 @@ class CheckpointCheck(Hook):
         # in _find_misfits.
         for hook in model._load_state_dict_pre_hooks.values():
             hook(state, '', {}, True, [], [], [])
+        if self.whole_model:
+            _check_classes(runner, checkpoint)
+        else:
+            runner.logger.info(_tell_what_is_kept(model, state))
         problems = []
         for name, part in model.named_children():
             if name == 'backbone' or self.whole_model:
@@ -105,6 +145,63 @@ class CheckpointCheck(Hook):
                 'or the number of classes may differ. Weights for the '
                 'backbone alone are given with --cfg-options pretrained=FILE.'
             )
+
+
+def _check_classes(runner: Runner, checkpoint: dict) -> None:
+    """Refuse a checkpoint whose classes are others than the data set's.
+
+    Args:
+        runner: The runner, whose test data is used if it has a test loop.
+        checkpoint: The content of the file.
+
+    Raises:
+        UsageError: If both name classes and the names differ.
+    """
+    meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
+    trained = meta.get('classes')
+    loop = runner._test_loop if _is_testing(runner) else runner._train_loop
+    dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
+    asked = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    if trained is None or asked is None or list(trained) == list(asked):
+        return
+    raise UsageError(
+        f'the checkpoint was trained on the classes {_listed(trained)}, and '
+        f'the data set has {_listed(asked)}. Give '
+        "the data set's metainfo the classes of the checkpoint, in their "
+        'order, or take the config that it was trained with'
+    )
+
+
+def _is_testing(runner: Runner) -> bool:
+    """Whether a runner has a test loop built and no training loop."""
+    return isinstance(runner._test_loop, BaseLoop) and not isinstance(
+        runner._train_loop, BaseLoop
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in one line, not too many."""
+    shown = ', '.join(map(repr, names[:NAMES_LISTED]))
+    more = len(names) - NAMES_LISTED
+    return f'{shown} and {more} more' if more > 0 else shown
+
+
+def _tell_what_is_kept(model: nn.Module, state: dict) -> str:
+    """Which weights of a checkpoint go into a model, by parts."""
+    kept: Counter[str] = Counter()
+    anew: Counter[str] = Counter()
+    for name, value in model.state_dict().items():
+        part = '.'.join(name.split('.')[:2])
+        if name.startswith('backbone.'):
+            part = 'backbone'
+        fits = name in state and state[name].shape == value.shape
+        (kept if fits else anew)[part] += 1
+    text = ', '.join(f'{part} ({kept[part]})' for part in kept) or 'nothing'
+    text = f'load_from: kept are {text}'
+    if anew:
+        text += '; start anew: '
+        text += ', '.join(f'{part} ({anew[part]})' for part in anew)
+    return text
 
 
 def _prefix_backbone_weights(checkpoint: dict, prefix: str) -> None:

@@ -2,8 +2,10 @@
 """What ``ivit train`` and ``ivit test`` have in common."""
 
 import argparse
+import difflib
 import os
 import traceback
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,19 @@ from .distributed import prepare_cpu_launch
 from .errors import CUSTOM_IMPORTS, UsageError
 
 NO_IMPORTS = dict(imports=None)
+# What mmengine and ivit read of a config, beside the runner's arguments.
+OWN_KEYS = (
+    'auto_scale_lr',
+    'custom_imports',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'pretrained',
+    'resume',
+    'runner_type',
+    'sync_bn',
+    'tta_model',
+    'tta_pipeline',
+)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +98,7 @@ def load_config(
     cfg = _read_config(path)
     cfg.launcher = launcher
     if cfg_options is not None:
+        _check_keys(cfg, cfg_options)
         cfg.merge_from_dict(cfg_options)
     if work_dir is not None:
         cfg.work_dir = str(work_dir)
@@ -94,6 +110,19 @@ def load_config(
         require(scope, path)
     _check_custom_imports(cfg, path)
     return cfg
+
+
+def _check_keys(cfg: Config, cfg_options: dict[str, Any]) -> None:
+    """Refuse an option whose first key nothing reads."""
+    known = {*cfg.keys(), *signature(Runner).parameters, *OWN_KEYS}
+    for key in cfg_options:
+        first, dot, rest = key.partition('.')
+        if first not in known:
+            nearest = difflib.get_close_matches(first, known, 1, cutoff=0)[0]
+            raise UsageError(
+                f'--cfg-options {key}: nothing reads the key {first!r}. The '
+                f'nearest one is {nearest}{dot}{rest}'
+            )
 
 
 def _move_pretrained(cfg: Config) -> None:

@@ -2,7 +2,6 @@
 """Fit a config to data: heads, loaders, evaluators and schedule."""
 
 import colorsys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from mmengine.config import Config
 
 from ..annotations import AnnotatedData
 from ..engine.errors import UsageError
-from ..nested import iterate_dicts
+from ..nested import innermost_datasets, iterate_dicts
 from .heads import remove_masks, set_class_counts, wants_masks
 from .schedule import fit_schedule
 from .write import WrittenSplit, write_splits
@@ -99,17 +98,6 @@ def make_palette(number: int) -> list[tuple[int, int, int]]:
     return colors
 
 
-def innermost_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The data sets inside of wrappers such as ``ConcatDataset``."""
-    if 'dataset' in dataset:
-        yield from innermost_datasets(dataset['dataset'])
-    elif 'datasets' in dataset:
-        for part in dataset['datasets']:
-            yield from innermost_datasets(part)
-    else:
-        yield dataset
-
-
 def _set_loaders(cfg: Config, written: dict[str, WrittenSplit]) -> None:
     """Give each loader its split; without a test split it is validation."""
     for phase in ('train', 'val', 'test'):
@@ -125,6 +113,9 @@ def _set_loaders(cfg: Config, written: dict[str, WrittenSplit]) -> None:
         dataset |= {key: inner[key] for key in KEPT if key in inner}
         if phase != 'train':
             dataset['test_mode'] = True
+            if cfg.default_scope == 'mmseg':
+                # mmseg does not evaluate images of several sizes at once.
+                loader['batch_size'] = 1
         loader['dataset'] = _replace_innermost(wrapped, dataset)
     cfg.data_root = ''
 

@@ -2,17 +2,19 @@
 """From the folder that a user names to a config that trains on it."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from mmengine.config import Config
 
-from ..annotations import AnnotatedData
-from ..annotations.checks import check
+from ..annotations import AnnotatedData, FaultKind
+from ..annotations.checks import SOME_WITHOUT_MASK, check
 from ..annotations.recognise import read_coco_files, read_folder
 from ..annotations.split import ensure_validation
 from ..engine.errors import UsageError
 from .fit import fit_config, task_of
+from .heads import wants_masks
 
 PathLike: TypeAlias = str | Path
 
@@ -94,7 +96,7 @@ def prepare(
     """
     data = paths.read(task_of(cfg))
     check(data, quick=True)
-    refuse_errors(data)
+    refuse_errors(data, [SOME_WITHOUT_MASK] if wants_masks(cfg) else [])
     data = ensure_validation(data)
     counts = ', '.join(
         f'{len(split)} for {name}' for name, split in data.splits.items()
@@ -108,13 +110,20 @@ def prepare(
     return notes + fit_config(cfg, data, _num_processes(cfg), epochs)
 
 
-def refuse_errors(data: AnnotatedData) -> None:
+def refuse_errors(
+    data: AnnotatedData, fatal: Collection[FaultKind] = ()
+) -> None:
     """Raise what training must not start with.
+
+    Args:
+        data: The data, after its check.
+        fatal: Kinds of warnings that are errors for the model at hand.
 
     Raises:
         UsageError: If the data has errors; it names the first of each kind.
     """
     errors = data.faults.errors
+    errors += [f for f in data.faults.warnings if f.kind in fatal]
     if errors:
         raise UsageError(
             f'{data.root} cannot be trained on: '

@@ -5,6 +5,7 @@ Configs have schedules for data sets of 20,000 to 1,300,000 images. The rules
 by which they are shortened or stretched here are our own.
 """
 
+import itertools
 import math
 from typing import Any
 
@@ -95,8 +96,8 @@ def _scale_schedulers(
     A warm-up in iterations beside a schedule in epochs keeps its length, as
     long as it is at most a tenth of the training.
     """
-    schedulers = cfg.get('param_scheduler') or []
-    for scheduler in _as_list(schedulers):
+    schedulers = _as_list(cfg.get('param_scheduler') or [])
+    for scheduler in schedulers:
         unit_is_epoch = scheduler.get('by_epoch', True)
         for key in LENGTHS:
             value = scheduler.get(key)
@@ -111,6 +112,12 @@ def _scale_schedulers(
             else:
                 scheduler[key] = _shorten(value, total_steps)
     _join_warm_up(schedulers)
+    # A training of a few steps may be all warm-up: then it has none.
+    whole = [s for s in schedulers if s.get('begin', 0) < s.get('end', after)]
+    if len(whole) < len(schedulers):
+        for scheduler in schedulers:
+            scheduler['begin'] = 0
+        cfg.param_scheduler = schedulers[-1:]
 
 
 def _is_warm_up(scheduler: dict[str, Any], length: int) -> bool:
@@ -135,8 +142,7 @@ def _shorten(value: Any, length: int) -> Any:
 
 def _join_warm_up(schedulers: list[dict[str, Any]]) -> None:
     """Let what follows the warm-up begin where that ends."""
-    parts = _as_list(schedulers)
-    for first, second in zip(parts, parts[1:], strict=False):
+    for first, second in itertools.pairwise(schedulers):
         same_unit = first.get('by_epoch', True) == second.get('by_epoch', True)
         if same_unit and second.get('begin') and first.get('end'):
             second['begin'] = first['end']

@@ -130,7 +130,7 @@ def _describe_metrics(
         f'of it; {NOT_AVAILABLE} where there are none. By class: over '
         f'{images.count}.',
         join_tables(
-            list_metrics(history),
+            list_metrics(history, 2),
             make_table(['Images', 'Recall', 'Precision'], rows),
         ),
     )

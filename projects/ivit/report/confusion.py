@@ -31,8 +31,8 @@ def confusion_section(
     """
     if classes <= MOST_DRAWN:
         text += (
-            ' A cell is the share of its row in percent; the numbers at the '
-            'left are what a row counts.'
+            ' A cell is the share of its row in percent; in brackets: how '
+            'many a row counts.'
         )
         body = make_figure(
             'Rows: what is there. Columns: what is predicted.',
@@ -113,7 +113,7 @@ def draw_confusion(counts: np.ndarray, names: Sequence[str]) -> str:
             places = np.arange(number) + 0.5
             axes.set_xticks(places, short, rotation=90)
             rows = [
-                f'{name}  {total:,}'
+                f'{name} ({total:,})'
                 for name, total in zip(short, sums.tolist(), strict=True)
             ]
             axes.set_yticks(places, rows)

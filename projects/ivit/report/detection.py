@@ -117,7 +117,7 @@ def _describe_metrics(
         overall = list_metrics(history)
     return Section(
         'Metrics',
-        'After the last epoch, over all validation images and all '
+        'From the last evaluation, over all validation images and all '
         'detections. AP is the mean over IoU thresholds 0.50 to 0.95. Small '
         'objects cover less than 32 × 32 pixels, medium ones up to 96 × 96; '
         'n/a where there is nothing to measure. By class: over '

@@ -94,9 +94,9 @@ def join_tables(*tables: str) -> str:
     return f'<div class="tables">{inner}</div>'
 
 
-def list_metrics(history: History) -> str:
+def list_metrics(history: History, digits: int = 3) -> str:
     """A table of all that the last evaluation logged, as it was logged."""
-    rows = [(name, [history.shown(name)]) for name in history.names()]
+    rows = [(name, [history.shown(name, digits)]) for name in history.names()]
     return make_table(['logged'], rows) if rows else ''
 
 

@@ -255,7 +255,8 @@ def _place_label(
 ) -> Box:
     """Where at a box a label hides the least of the labels before it."""
     x1, y1, x2, y2 = box
-    width, height = letters * LETTER_WIDTH + 2, 1.2 * FONT_SIZE
+    width = min(letters * LETTER_WIDTH + 2, image_width)
+    height = 1.2 * FONT_SIZE
     places = [
         (
             max(min(x, image_width - width), 0),

@@ -215,7 +215,7 @@ def _describe_metrics(
         f'pixels that are right; {NOT_AVAILABLE} for a class that does not '
         f'occur. By class: over {images.count}.',
         join_tables(
-            list_metrics(history),
+            list_metrics(history, 2),
             make_table(['IoU', 'Acc', 'Share of pixels'], rows),
         ),
     )

@@ -105,8 +105,8 @@ def choose_palette(given: Any, number: int) -> list[Color]:
     for i in range(number):
         # Steps of the golden ratio keep neighbours' hues apart.
         hue = (0.02 + 0.618034 * i) % 1
-        value = (0.95, 0.7)[i % 2]
-        rgb = colorsys.hsv_to_rgb(hue, 0.75, value)
+        saturation, value = ((0.8, 0.95), (0.55, 0.85))[i % 2]
+        rgb = colorsys.hsv_to_rgb(hue, saturation, value)
         r, g, b = (round(255 * x) for x in rgb)
         palette.append((r, g, b))
     return palette

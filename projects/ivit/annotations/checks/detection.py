@@ -39,8 +39,7 @@ ANNOTATION_KEY = FaultKind(
 COMPUTED_KEY = FaultKind(
     'warning',
     'annotation lacks id, area or iscrowd',
-    'Nothing has to be done: ids are numbered, areas computed, and iscrowd '
-    'is 0.',
+    '`ivit train --data` numbers ids, computes areas and sets iscrowd is 0.',
 )
 AREA = FaultKind(
     'warning',
@@ -65,7 +64,7 @@ FILE_NAMES = FaultKind(
 ANNOTATION_IDS = FaultKind(
     'warning',
     'annotation id is there more than once',
-    'Nothing has to be done: training numbers the annotations anew.',
+    '`ivit train --data` numbers the annotations anew; mmdet alone stops.',
 )
 UNKNOWN_IMAGE = FaultKind(
     'error',
@@ -86,9 +85,10 @@ CATEGORY_IDS = FaultKind(
     'Give each category an id of its own.',
 )
 CATEGORY_NAMES = FaultKind(
-    'error',
+    'warning',
     'category name is there more than once',
-    'Give each category a name of its own, or make them one.',
+    '`ivit train --data` makes them one class; mmdet alone mixes up the '
+    'classes. Give each category a name of its own.',
 )
 UNUSED_CATEGORY = FaultKind(
     'warning',

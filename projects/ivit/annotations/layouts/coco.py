@@ -2,11 +2,12 @@
 """COCO json, in the places where people keep it."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ..records import AnnotatedData, DetectionSplit
+from .folders import list_folders
 from .layout import Layout
 
 NAME = 'COCO'
@@ -30,7 +31,7 @@ def find_annotation_files(root: Path) -> dict[str, Path]:
         ValueError: If two files are for the same split.
     """
     found: dict[str, list[Path]] = {}
-    for folder in sorted(_folders(root)):
+    for folder in list_folders(root):
         path = folder / ROBOFLOW_FILE
         split = name_split(folder.name)
         if path.is_file() and split:
@@ -130,7 +131,7 @@ def order_classes(
 def _find(root: Path) -> str | None:
     paths = [
         folder / ROBOFLOW_FILE
-        for folder in sorted(_folders(root))
+        for folder in list_folders(root)
         if (folder / ROBOFLOW_FILE).is_file()
     ] or [path for path in _candidate_files(root) if _looks_like_coco(path)]
     names = [str(path.relative_to(root)) for path in paths]
@@ -195,8 +196,8 @@ def find_image_root(
             -len(inner.parts),
         )
 
-    folders = [root, *_folders(root)]
-    folders += [inner for f in folders[1:] for inner in _folders(f)]
+    folders = [root, *list_folders(root)]
+    folders += [inner for f in folders[1:] for inner in list_folders(f)]
     best = max(sorted(folders), key=rank)
     if names and rank(best)[0] == 0:
         raise ValueError(
@@ -205,15 +206,6 @@ def find_image_root(
             f'--{split}-images'
         )
     return best
-
-
-def _folders(folder: Path) -> Iterator[Path]:
-    """The folders in a folder, without hidden ones."""
-    return (
-        path
-        for path in folder.iterdir()
-        if path.is_dir() and not path.name.startswith('.')
-    )
 
 
 def _candidate_files(root: Path) -> list[Path]:

@@ -1,21 +1,21 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Check that the data is there before anything is built."""
+"""Check that the files of the data are there."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
 
-from .errors import UsageError
+from ..engine.errors import UsageError
+from ..nested import innermost_datasets
+from .config_data import SELF_MADE
 
-# Data sets that make or download their files on first use.
-SELF_MADE = ('Shapes', 'CIFAR', 'MNIST', 'FashionMNIST')
 # Data sets that find their images by `data_root` and `split` alone.
 CLASS_FOLDERS = ('ImageNet', 'ImageNet21k', 'CustomDataset')
 
 
-def check_data(cfg: Config, phases: Sequence[str]) -> None:
+def check_paths(cfg: Config, phases: Sequence[str]) -> None:
     """Check that the folders and files of the data loaders are there.
 
     Args:
@@ -29,7 +29,7 @@ def check_data(cfg: Config, phases: Sequence[str]) -> None:
     paths: dict[str, bool] = {}  # any other path: whether it is a folder
     for phase in phases:
         loader = cfg.get(f'{phase}_dataloader') or {}
-        for dataset in _iterate_inner_datasets(loader.get('dataset') or {}):
+        for dataset in innermost_datasets(loader.get('dataset') or {}):
             if _class_name(dataset).startswith(SELF_MADE):
                 continue
             parts = _find_paths(dataset)
@@ -56,17 +56,6 @@ def check_data(cfg: Config, phases: Sequence[str]) -> None:
             f'data is missing: {"; ".join(missing)}. docs/data.md says what '
             'belongs there; data_root in the config names another place.'
         )
-
-
-def _iterate_inner_datasets(dataset: dict) -> Iterator[dict]:
-    """The data sets inside of wrappers such as ``ConcatDataset``."""
-    if 'dataset' in dataset:
-        yield from _iterate_inner_datasets(dataset['dataset'])
-    elif 'datasets' in dataset:
-        for part in dataset['datasets']:
-            yield from _iterate_inner_datasets(part)
-    else:
-        yield dataset
 
 
 def _class_name(dataset: dict) -> str:

@@ -4,7 +4,8 @@ import os
 import pytest
 from mmengine.config import Config
 
-from ivit.engine import UsageError, check_data
+from ivit.engine import UsageError
+from ivit.preflight.paths import check_paths
 
 COCO = dict(
     type='CocoDataset',
@@ -34,7 +35,7 @@ def make(path, *names):
 def missing(dataset, phases=('test',), **cfg):
     loader = dict(test_dataloader=dict(dataset=dataset), **cfg)
     try:
-        check_data(Config(loader), phases)
+        check_paths(Config(loader), phases)
     except UsageError as error:
         return str(error)
     return ''

@@ -1,0 +1,107 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Check that loop, sampler, batch and evaluators go together."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.config import Config
+
+from ..engine.errors import UsageError
+from ..nested import iterate_nested
+from .config_data import ConfigDataset
+
+# Heads that pool a whole map to one value a channel, before a norm.
+POOLING_HEADS = (
+    'ASPPHead',
+    'DepthwiseSeparableASPPHead',
+    'EncHead',
+    'PSPHead',
+    'UPerHead',
+)
+BATCH_NORMS = ('BN', 'BN2d', 'SyncBN')
+
+
+def check_loop(cfg: Config) -> None:
+    """Check the training loop against its sampler.
+
+    Raises:
+        UsageError: If an epoch would never end.
+    """
+    sampler = (cfg.get('train_dataloader') or {}).get('sampler') or {}
+    train_cfg = cfg.get('train_cfg') or {}
+    endless = _name(sampler) == 'InfiniteSampler'
+    by_epoch = train_cfg.get('by_epoch') or (
+        _name(train_cfg) == 'EpochBasedTrainLoop'
+    )
+    if endless and by_epoch:
+        raise UsageError(
+            'train_cfg trains by epochs, and train_dataloader.sampler is an '
+            'InfiniteSampler, with which an epoch never ends. Set '
+            "train_dataloader.sampler=dict(type='DefaultSampler', "
+            'shuffle=True), or train by iterations'
+        )
+
+
+def check_batch(cfg: Config) -> None:
+    """Check that batch norm has more than one value to normalise.
+
+    Raises:
+        UsageError: If a process trains on one image at a time and a head
+            normalises what it pooled from the whole image.
+    """
+    if (cfg.get('train_dataloader') or {}).get('batch_size') != 1:
+        return
+    if cfg.get('launcher', 'none') != 'none' and cfg.get('sync_bn'):
+        return  # the statistics are shared with other processes
+    for key, node in iterate_nested(cfg.model, 'model'):
+        if not isinstance(node, dict) or _name(node) not in POOLING_HEADS:
+            continue
+        norm = node.get('norm_cfg') or {}
+        if _name(norm) in BATCH_NORMS:
+            raise UsageError(
+                f'train_dataloader.batch_size=1, and {key} ({node["type"]}) '
+                'has batch norm behind a pooling of the whole image, which '
+                'needs two images at least. Set '
+                'train_dataloader.batch_size=2, or '
+                f"{key}.norm_cfg=dict(type='GN', num_groups=32)"
+            )
+
+
+def check_evaluators(cfg: Config, datasets: Sequence[ConfigDataset]) -> None:
+    """Check that evaluators compare with the annotations of their loader.
+
+    Raises:
+        UsageError: If an evaluator names another file.
+    """
+    for phase in ('val', 'test'):
+        files = [
+            dataset.ann_file
+            for dataset in datasets
+            if dataset.phase == phase and dataset.ann_file
+        ]
+        evaluators = cfg.get(f'{phase}_evaluator') or []
+        if isinstance(evaluators, dict):
+            evaluators = [evaluators]
+        for evaluator in evaluators:
+            named = evaluator.get('ann_file')
+            if not named or not files or '://' in named:
+                continue
+            if all(_resolve(named) != _resolve(file) for file in files):
+                raise UsageError(
+                    f'{phase}_evaluator.ann_file={named!r} is not the '
+                    f'annotation file of {phase}_dataloader, {files[0]!r}: '
+                    'predictions would be compared with the wrong objects. '
+                    'Name the same file in both'
+                )
+
+
+def _name(node: dict[str, Any]) -> str:
+    """The class that a part of a config names, without a scope."""
+    kind = node.get('type', '')
+    kind = kind if isinstance(kind, str) else kind.__name__
+    return kind.rpartition('.')[2]
+
+
+def _resolve(path: str) -> str:
+    return os.path.realpath(path)
