@@ -13,6 +13,7 @@ from ivit import cli
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 SCRIPTS = dict(
+    data='data',
     train='train',
     test='test',
     predict='predict',
@@ -41,7 +42,7 @@ def test_help_lists_the_commands(capsys):
     [
         ('trian', "no command 'trian'; did you mean 'train'?"),
         ('check_env', "did you mean 'check-env'?"),
-        ('qqq', 'the commands are train, test, '),
+        ('qqq', 'the commands are data, train, test, '),
     ],
 )
 def test_unknown_command(capsys, command, answer):

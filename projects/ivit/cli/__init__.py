@@ -9,6 +9,7 @@ from importlib import import_module
 
 # What each command does; `check-env` is in the module `check_env`.
 COMMANDS = {
+    'data': 'look at data before training on it',
     'train': 'train a detector, segmentor or classifier from a config',
     'test': 'test a trained one',
     'predict': 'predict images, a folder or a video with a finished run',
