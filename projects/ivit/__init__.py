@@ -51,13 +51,15 @@ __all__ = [
     'engine',
     'load',
     'mmcv_ops',
+    'train',
 ]
 
 if TYPE_CHECKING:
     from .inference import load
+    from .training import train
 
 # Modules of functions that are imported when someone asks for them.
-_LAZY = {'load': '.inference'}
+_LAZY = {'load': '.inference', 'train': '.training'}
 
 
 def __getattr__(name: str) -> Any:

@@ -41,9 +41,12 @@ def set_class_counts(cfg: Config, number: int) -> list[str]:
     Returns:
         What was changed, in words.
     """
-    changed = {}
+    changed: dict[int, int] = {}
     for node in _dicts_of_heads(cfg.model):
-        before = node.get('num_classes', node.get('num_things_classes'))
+        before = node.get('num_classes')
+        if isinstance(node.get('num_things_classes'), int):
+            before = node['num_things_classes']
+            before += node.get('num_stuff_classes', 0)
         for key in ('num_classes', 'num_things_classes'):
             if isinstance(node.get(key), int):
                 node[key] = number

@@ -87,13 +87,14 @@ def _write_objects(
         _write_text(path, json.dumps(coco))
         if changes and split.ann_file:
             note = f'{path} is {split.ann_file} with {", ".join(changes)}.'
+    place = str(ann_file.absolute())
     dataset = dict(
         type='CocoDataset',
         data_root='',
-        ann_file=str(ann_file.absolute()),
+        ann_file=place,
         data_prefix=dict(img=f'{split.image_root.absolute()}/'),
     )
-    return WrittenSplit(dataset, len(split), dataset['ann_file']), note
+    return WrittenSplit(dataset, len(split), place), note
 
 
 def _write_label_maps(

@@ -130,7 +130,7 @@ def iterate_datasets(
             options = dict(config, pipeline=[], lazy_init=True)
             options.pop('type')
             try:
-                built = cls(**options)
+                built: Any = cls(**options)
             except Exception:  # the loader is built later, and raises again
                 continue
             classes = built.metainfo.get('classes')

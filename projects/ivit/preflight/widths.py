@@ -38,7 +38,7 @@ def check_widths(cfg: Config) -> None:
     widths = [x.shape[1] for x in maps]
     for key, part in _parts_after_backbone(model):
         wanted = _pick(widths, part)
-        given = part.get('in_channels')
+        given = part['in_channels']
         given = [given] if isinstance(given, int) else list(given)
         if wanted is not None and given != wanted:
             right: Any = wanted
