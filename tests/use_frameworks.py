@@ -117,7 +117,7 @@ def main():
     sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutAbsent
     import ivit
 
-    rooms = ['ivit.report', 'ivit.studies']
+    rooms = ['ivit.inference', 'ivit.report', 'ivit.studies']
     results = {
         'imported': [room for room in rooms if room in sys.modules],
         'exported': ivit.datasets.__all__,

@@ -27,6 +27,8 @@ What importing it changes outside of the package:
 """
 
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from . import mmcv_ops
 
@@ -42,4 +44,23 @@ except Exception:
         raise
 
 __version__ = '0.2.0'
-__all__ = ['backbones', 'checkpoints', 'datasets', 'engine', 'mmcv_ops']
+__all__ = [
+    'backbones',
+    'checkpoints',
+    'datasets',
+    'engine',
+    'load',
+    'mmcv_ops',
+]
+
+if TYPE_CHECKING:
+    from .inference import load
+
+# Modules of functions that are imported when someone asks for them.
+_LAZY = {'load': '.inference'}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(_LAZY[name], __name__), name)

@@ -16,6 +16,7 @@ SCRIPTS = dict(
     data='data',
     train='train',
     test='test',
+    predict='predict',
     flops='get_flops',
     benchmark='benchmark',
     publish='publish_checkpoint',

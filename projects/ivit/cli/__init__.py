@@ -12,6 +12,7 @@ COMMANDS = {
     'data': 'look at data before training on it',
     'train': 'train a detector, segmentor or classifier from a config',
     'test': 'test a trained one',
+    'predict': 'predict images, a folder or a video with a finished run',
     'flops': "count the parameters, MACs and FLOPs of a config's model",
     'benchmark': 'time backbones or attentions and take their memory',
     'publish': "make of a training's checkpoint a file to give to others",

@@ -5,6 +5,8 @@ from .amp import BFloat16CPUOptimWrapper, set_amp
 from .checkpoint_check import (
     CheckpointCheck,
     check_checkpoint_path,
+    check_classes,
+    load_whole,
     moved_checkpoint,
 )
 from .compile import CompileBackboneHook, set_compile
@@ -31,9 +33,11 @@ __all__ = [
     'add_common_arguments',
     'build_runner',
     'check_checkpoint_path',
+    'check_classes',
     'find_config',
     'leave_process_group',
     'load_config',
+    'load_whole',
     'moved_checkpoint',
     'one_line_errors',
     'packaged_configs',

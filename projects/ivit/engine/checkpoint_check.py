@@ -2,7 +2,7 @@
 """Refuse a checkpoint that does not belong to the model."""
 
 import re
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -116,42 +116,48 @@ class CheckpointCheck(Hook):
             model = model.module
         if isinstance(model, BaseTTAModel):
             model = model.module
-        is_classifier = hasattr(model, 'head')
-        if is_classifier or not self.whole_model:
-            prefix = '' if is_classifier else 'backbone.'
-            _prefix_backbone_weights(checkpoint, prefix)
-        state = checkpoint.get('state_dict', checkpoint)
-        state = {re.sub(r'^module\.', '', name): state[name] for name in state}
-        # The hooks of the model itself, such as a classifier's, which renames
-        # the weights in a file of the FLatten authors. Those of its parts run
-        # in _find_misfits.
-        for hook in model._load_state_dict_pre_hooks.values():
-            hook(state, '', {}, True, [], [], [])
+        state = _prepare_state(model, checkpoint, self.whole_model)
         if self.whole_model:
-            _check_classes(runner, checkpoint)
+            check_classes(_find_classes(runner), checkpoint)
         else:
             runner.logger.info(_tell_what_is_kept(model, state))
-        problems = []
-        for name, part in model.named_children():
-            if name == 'backbone' or self.whole_model:
-                problems += _find_misfits(part, name, state)
-        if problems:
-            more = len(problems) - MAX_LISTED
-            raise UsageError(
-                'the checkpoint does not fit the model: '
-                + '; '.join(problems[:MAX_LISTED])
-                + (f'; and {more} more' if more > 0 else '')
-                + '. Was it trained with this config? The arch, the heads '
-                'or the number of classes may differ. Weights for the '
-                'backbone alone are given with --cfg-options pretrained=FILE.'
-            )
+        _refuse_misfits(model, state, self.whole_model)
 
 
-def _check_classes(runner: Runner, checkpoint: dict) -> None:
+def load_whole(model: nn.Module, checkpoint: dict) -> None:
+    """Load all of a checkpoint into all of a model.
+
+    Args:
+        model: The model.
+        checkpoint: The content of the file.
+
+    Raises:
+        UsageError: If a weight of the model is missing, has another shape or
+            is left over.
+        ValueError: If the backbone's weights do not fit.
+    """
+    _refuse_misfits(model, _prepare_state(model, checkpoint, True), True)
+    given = checkpoint.get('state_dict', checkpoint)
+    weights = OrderedDict(_without_wrapper(given))
+    # It has the versions by which modules recognise older checkpoints.
+    versions = getattr(given, '_metadata', OrderedDict())
+    weights._metadata = versions  # type: ignore[attr-defined]  # as torch does
+    left_over = model.load_state_dict(weights, strict=False).unexpected_keys
+    if left_over:
+        raise UsageError(
+            'the checkpoint has weights that the model has no place for: '
+            f'{", ".join(left_over[:MAX_LISTED])}'
+            + _more(len(left_over) - MAX_LISTED)
+            + '. Was it trained with this config? A head may have been left '
+            'out of it'
+        )
+
+
+def check_classes(asked: Sequence[str] | None, checkpoint: dict) -> None:
     """Refuse a checkpoint whose classes are others than the data set's.
 
     Args:
-        runner: The runner, whose test data is used if it has a test loop.
+        asked: The classes of the data set; None if it names none.
         checkpoint: The content of the file.
 
     Raises:
@@ -159,9 +165,6 @@ def _check_classes(runner: Runner, checkpoint: dict) -> None:
     """
     meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
     trained = meta.get('classes')
-    loop = runner._test_loop if _is_testing(runner) else runner._train_loop
-    dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
-    asked = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     if trained is None or asked is None or list(trained) == list(asked):
         return
     raise UsageError(
@@ -170,6 +173,64 @@ def _check_classes(runner: Runner, checkpoint: dict) -> None:
         "the data set's metainfo the classes of the checkpoint, in their "
         'order, or take the config that it was trained with'
     )
+
+
+def _find_classes(runner: Runner) -> Sequence[str] | None:
+    """The classes of the data that a runner tests or trains on."""
+    loop = runner._test_loop if _is_testing(runner) else runner._train_loop
+    dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
+    return (getattr(dataset, 'metainfo', None) or {}).get('classes')
+
+
+def _prepare_state(
+    model: nn.Module, checkpoint: dict, whole_model: bool
+) -> dict:
+    """The weights of a checkpoint by the names of a model.
+
+    Args:
+        model: The model, whose own state-dict hooks run.
+        checkpoint: The content of the file. If it is of a backbone alone, it
+            gets the names of a whole model, in place.
+        whole_model: See :class:`CheckpointCheck`.
+    """
+    is_classifier = hasattr(model, 'head')
+    if is_classifier or not whole_model:
+        prefix = '' if is_classifier else 'backbone.'
+        _prefix_backbone_weights(checkpoint, prefix)
+    state = _without_wrapper(checkpoint.get('state_dict', checkpoint))
+    # The hooks of the model itself, such as a classifier's, which renames
+    # the weights in a file of the FLatten authors. Those of its parts run
+    # in _find_misfits.
+    for hook in model._load_state_dict_pre_hooks.values():
+        hook(state, '', {}, True, [], [], [])
+    return state
+
+
+def _without_wrapper(state: dict) -> dict:
+    """Weights without the prefix that a model wrapper gives them."""
+    return {re.sub(r'^module\.', '', name): state[name] for name in state}
+
+
+def _refuse_misfits(model: nn.Module, state: dict, whole_model: bool) -> None:
+    """Refuse weights that do not fit the backbone, or the whole model."""
+    problems = []
+    for name, part in model.named_children():
+        if name == 'backbone' or whole_model:
+            problems += _find_misfits(part, name, state)
+    if problems:
+        raise UsageError(
+            'the checkpoint does not fit the model: '
+            + '; '.join(problems[:MAX_LISTED])
+            + _more(len(problems) - MAX_LISTED)
+            + '. Was it trained with this config? The arch, the heads '
+            'or the number of classes may differ. Weights for the '
+            'backbone alone are given with --cfg-options pretrained=FILE.'
+        )
+
+
+def _more(number: int) -> str:
+    """How many are not listed, if any."""
+    return f'; and {number} more' if number > 0 else ''
 
 
 def _is_testing(runner: Runner) -> bool:

@@ -1,0 +1,128 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Load a finished run: ``ivit.load``."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import DATASETS, MODELS, DefaultScope
+from mmengine.runner import CheckpointLoader
+
+from .. import engine
+from ..nested import innermost_datasets
+from ..own_data.fit import TASKS, make_palette
+from .locate import HasWorkDir, locate
+from .model import Model
+from .results import Color
+
+
+def load(
+    run: HasWorkDir | str | Path,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device | None = None,
+) -> Model:
+    """Load a detector, segmentor or classifier to predict with.
+
+    Args:
+        run: One of these:
+
+            - What ``ivit.train`` returns, or anything with a ``work_dir``.
+            - The folder of a training. It may have been moved.
+            - A config, by its path or the name of one that comes with ivit;
+              it needs ``checkpoint``.
+        checkpoint: Path or address of the weights. By default, in the folder
+            of a training, ``best_*.pth`` if there is one, because it is what
+            the training was validated for, and otherwise the latest, which
+            ``last_checkpoint`` names. Of a training with averaged weights
+            (``EMAHook``) these are the averaged ones.
+        device: Such as ``'cuda:1'``; the GPU by default, if there is one, or
+            else the CPU.
+
+    Returns:
+        The model. Its classes and colours are those that the checkpoint
+        has; without any they are those of the config's test data.
+
+    Raises:
+        ValueError: If files are missing, if any weight does not fit, or if
+            the checkpoint has other classes than the config's test data.
+    """
+    where = _choose_device(device)
+    config, file = locate(run, checkpoint)
+    engine.check_checkpoint_path(file)
+    cfg = engine.load_config(config)
+    scope = cfg.get('default_scope')
+    if scope not in TASKS or 'model' not in cfg:
+        raise engine.UsageError(
+            f'{config} has default_scope={scope!r} and '
+            f'{"a" if "model" in cfg else "no"} model; predictions are of '
+            f'models of {", ".join(TASKS)}'
+        )
+    if cfg.get('data_preprocessor') is not None:  # as mmengine's runner does
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    content = CheckpointLoader.load_checkpoint(
+        file, map_location='cpu', logger='silent'
+    )
+    saved = (content.get('meta') or {}).get('dataset_meta') or {}
+    with DefaultScope.overwrite_default_scope(scope):
+        asked = _read_metainfo(cfg)
+        module = MODELS.build(cfg.model)
+        try:
+            engine.check_classes(asked.get('classes'), content)
+            engine.load_whole(module, content)
+        except ValueError as error:
+            raise engine.UsageError(f'{file}, {config}: {error}') from error
+    known = saved if saved.get('classes') else asked
+    if not known.get('classes'):
+        raise engine.UsageError(
+            f'neither {file} nor the test data of {config} names classes; '
+            'add metainfo=dict(classes=(...)) to test_dataloader.dataset'
+        )
+    classes = tuple(map(str, known['classes']))
+    module = revert_sync_batchnorm(module).to(where).eval()
+    palette = _read_palette(known.get('palette'), len(classes))
+    return Model(module, cfg, classes, palette, file)
+
+
+def _choose_device(device: str | torch.device | None) -> torch.device:
+    """The device that is asked for, or the GPU if there is one.
+
+    Raises:
+        UsageError: If it is not a device, or not here.
+    """
+    has_gpu = torch.cuda.is_available()
+    try:
+        where = torch.device(device or ('cuda' if has_gpu else 'cpu'))
+    except RuntimeError as error:
+        raise engine.UsageError(f'device {device!r}: {error}') from None
+    number = torch.cuda.device_count()
+    if where.type == 'cuda' and (not has_gpu or (where.index or 0) >= number):
+        raise engine.UsageError(
+            f'device {device!r}: torch can use {number} GPUs here; take '
+            f'{"cuda:0" if has_gpu else "cpu"}'
+        )
+    return where
+
+
+def _read_metainfo(cfg: Config) -> dict[str, Any]:
+    """What the config's test data is told about its classes.
+
+    The data itself need not be there. A data set that does not even tell its
+    classes without it tells nothing.
+    """
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    first = next(innermost_datasets(dataset))
+    try:
+        options = dict(first, pipeline=[], lazy_init=True)
+        return dict(DATASETS.build(options).metainfo)
+    except Exception:
+        return dict(first.get('metainfo') or {})
+
+
+def _read_palette(given: Any, number: int) -> tuple[Color, ...]:
+    """A colour for each class: those given, if there are as many."""
+    colors = given if isinstance(given, (list, tuple)) else ()
+    if len(colors) < number:
+        colors = make_palette(number)
+    return tuple((int(r), int(g), int(b)) for r, g, b in colors[:number])

@@ -1,0 +1,108 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Find the config and the checkpoint of a run."""
+
+from pathlib import Path
+from typing import Protocol
+
+from ..engine import UsageError, find_config
+from ..engine.checkpoint_check import LAST_CHECKPOINT
+
+BEST = 'best_*.pth'  # what CheckpointHook names them
+
+
+class HasWorkDir(Protocol):
+    """What a run is known by, such as :class:`ivit.inference.Run`."""
+
+    @property
+    def work_dir(self) -> Path:
+        """The folder with its logs and checkpoints."""
+
+
+def locate(
+    run: HasWorkDir | str | Path, checkpoint: str | Path | None
+) -> tuple[Path, str]:
+    """The config and the checkpoint of a run; see :func:`ivit.load`.
+
+    Raises:
+        UsageError: If one of them cannot be found, or there are several.
+    """
+    given = getattr(run, 'work_dir', run)
+    if not isinstance(given, (str, Path)):
+        raise UsageError(
+            f'{run!r} is no run; give what ivit.train returns, the folder of '
+            'a training, or a config and a checkpoint'
+        )
+    folder = Path(given).expanduser()
+    if folder.is_dir():
+        config = getattr(run, 'config', None) or _find_only_config(folder)
+        return Path(config), str(checkpoint or find_checkpoint(folder))
+    if folder.suffix == '.pth':
+        raise UsageError(
+            f'{folder} is a checkpoint; give the folder of its training or '
+            'its config first, and the checkpoint with --checkpoint (in '
+            'Python checkpoint=)'
+        )
+    try:
+        config = find_config(folder)
+    except UsageError as error:
+        raise UsageError(f'there is no folder {folder}, and {error}') from None
+    if checkpoint is None:
+        raise UsageError(
+            f'{config} is a config, whose weights are not known; give a '
+            'checkpoint with --checkpoint (in Python checkpoint=), or the '
+            'folder of a training instead'
+        )
+    return config, str(checkpoint)
+
+
+def find_checkpoint(work_dir: Path) -> Path:
+    """The checkpoint of a work dir to predict with.
+
+    The best one, if the training kept it, because it is what the training
+    was validated for; the latest one otherwise. mmengine writes down where
+    that one was. A file of the same name in the work dir comes first: the
+    folder may have been moved or copied.
+
+    Args:
+        work_dir: The folder of a training.
+
+    Raises:
+        UsageError: If there is none, or there are several best ones.
+    """
+    best = sorted(work_dir.glob(BEST))
+    if len(best) > 1:
+        raise UsageError(
+            f'{work_dir} has {len(best)} best checkpoints: '
+            f'{", ".join(path.name for path in best)}. Name one with '
+            '--checkpoint (in Python checkpoint=)'
+        )
+    if best:
+        return best[0]
+    note = work_dir / LAST_CHECKPOINT
+    if not note.is_file():
+        raise UsageError(
+            f'{work_dir} has neither {BEST} nor {LAST_CHECKPOINT}, so no '
+            'training has saved its weights there. Name a checkpoint with '
+            '--checkpoint (in Python checkpoint=)'
+        )
+    written = Path(note.read_text().strip())
+    for path in (work_dir / written.name, written):
+        if path.is_file():
+            return path
+    raise UsageError(
+        f'{note} names {written}, which is neither there nor in {work_dir}. '
+        'Name a checkpoint with --checkpoint (in Python checkpoint=)'
+    )
+
+
+def _find_only_config(work_dir: Path) -> Path:
+    """The config that a training left in its work dir."""
+    configs = sorted(work_dir.glob('*.py'))
+    if len(configs) == 1:
+        return configs[0]
+    found = ', '.join(path.name for path in configs) or 'none'
+    raise UsageError(
+        f'{work_dir} has to have one config, *.py, and has {found}. Give the '
+        'config itself, and the checkpoint with --checkpoint (in Python '
+        'checkpoint=)'
+    )
