@@ -97,11 +97,11 @@ def test_faults(root, scenes):
     for fault in data.faults:
         shown = rows[fault.kind.level, fault.kind.text]
         # Behind the last row of a table come other words.
-            assert shown[:3] == [
-                str(fault.count),
-                fault.first,
-                fault.kind.remedy,
-            ]
+        assert shown[:3] == [
+            str(fault.count),
+            fault.first,
+            fault.kind.remedy,
+        ]
     levels = [r[0] for r in page.rows if r and r[0] in ('error', 'warning')]
     assert levels == sorted(levels)
     assert 'b' not in page.tags
