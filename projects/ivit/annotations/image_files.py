@@ -26,6 +26,7 @@ READ_ERRORS = (
     Image.DecompressionBombError,
 )
 ORIENTATION = 0x0112  # the EXIF tag
+BITS_PER_SAMPLE = 258  # the TIFF tag
 # OpenCV turns these by their EXIF data. It turns TIFF files whatever it is
 # asked for, as Pillow does, and WebP files never.
 TURNED_FORMATS = ('JPEG', 'MPO', 'PNG')
@@ -93,7 +94,7 @@ def _describe(file: IO[bytes], image: Image.Image) -> ImageHead:
         image.size,
         _read_orientation(image),
         mode,
-        mode.startswith(('I', 'F')) or _is_deep_png(file, image),
+        mode.startswith(('I', 'F')) or _has_deep_samples(file, image),
         mode.endswith(('A', 'a')) or 'transparency' in image.info,
     )
 
@@ -109,12 +110,13 @@ def _read_orientation(image: Image.Image) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def _is_deep_png(file: IO[bytes], image: Image.Image) -> bool:
-    """Whether a PNG has 16 bits, which Pillow makes 8 of where it is RGB."""
-    if image.format != 'PNG':
-        return False
-    file.seek(24)  # behind signature, head of the first chunk and size
-    return file.read(1) == b'\x10'
+def _has_deep_samples(file: IO[bytes], image: Image.Image) -> bool:
+    """Whether a file has 16 bits that Pillow makes 8 of, as it does in RGB."""
+    if image.format == 'PNG':
+        file.seek(24)  # behind signature, head of the first chunk and size
+        return file.read(1) == b'\x10'
+    bits = getattr(image, 'tag_v2', {}).get(BITS_PER_SAMPLE, (8,))
+    return max(bits) > 8 if isinstance(bits, tuple) else bits > 8
 
 
 def _has_end_mark(file: IO[bytes], format_name: str | None) -> bool:

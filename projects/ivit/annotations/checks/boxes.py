@@ -48,7 +48,6 @@ OUTSIDE = FaultKind(
     'are those that were annotated.',
 )
 #: The same where only a few boxes have it.
-FEW_EMPTY = EMPTY._replace(level='warning')
 FEW_OUTSIDE = OUTSIDE._replace(level='warning')
 PARTLY_OUTSIDE = FaultKind(
     'warning',
@@ -56,8 +55,8 @@ PARTLY_OUTSIDE = FaultKind(
     'It is clipped in training. Correct it if it is for another image.',
 )
 
-# The largest data sets have some boxes that are empty or outside (COCO's
-# own has), which training leaves out. More of them come from a mistake.
+# Large data sets have some boxes outside, which training leaves out. More of
+# them come from a mistake.
 FEW = 0.01
 # As many boxes leave their image if their corners are read as sizes.
 MANY = 0.1
@@ -144,7 +143,7 @@ def check_boxes(
     negative = (extent < 0).any(1)
     report(NEGATIVE, negative)
     empty = (extent < 1).any(1) & ~negative
-    report(FEW_EMPTY if empty.mean() <= FEW else EMPTY, empty)
+    report(EMPTY, empty)
     leaves = (start + extent > sizes + TOLERANCE).any(1)
     if leaves.mean() >= MANY and not _leave_as_corners(boxes, sizes).any():
         first = int(np.flatnonzero(leaves)[0])

@@ -39,7 +39,7 @@ ANNOTATION_KEY = FaultKind(
 COMPUTED_KEY = FaultKind(
     'warning',
     'annotation lacks id, area or iscrowd',
-    '`ivit train --data` numbers ids, computes areas and sets iscrowd is 0.',
+    '`ivit train --data` numbers ids, computes areas and sets iscrowd to 0.',
 )
 AREA = FaultKind(
     'warning',

@@ -128,7 +128,7 @@ def _find_in_polygons(polygons: list[Any]) -> list[FaultKind]:
             found.append(ODD)
         elif length < 6:
             found.append(FEW_POINTS)
-    return found
+    return list(dict.fromkeys(found)) if found else found
 
 
 def _find_in_rle(rle: dict[str, Any], size: Size | None) -> list[FaultKind]:

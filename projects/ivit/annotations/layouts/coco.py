@@ -162,6 +162,8 @@ def make_data(root: Path, splits: dict[str, DetectionSplit]) -> AnnotatedData:
         root: The folder they lie in.
         splits: ``'train'`` and maybe ``'val'`` and ``'test'``.
     """
+    # Training decides the order of classes, whatever its file is called.
+    splits = {name: splits[name] for name in SPLIT_WORDS if name in splits}
     notes: list[str] = []
     if 'test' in splits and not splits['test'].coco['annotations']:
         del splits['test']
