@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from mmengine.runner import load_state_dict
 from official_files import (
@@ -20,11 +21,18 @@ from official_files import (
 from ivit.engine import CheckpointCheck
 
 
+def runner_of(model):
+    """What the check asks of a runner."""
+    logger = MMLogger.get_current_instance()
+    loops = dict(_train_loop=None, _test_loop=None)
+    return SimpleNamespace(model=model, logger=logger, **loops)
+
+
 @every_family
 def test_load_from_of_a_detector(family):
     """The tools know a file that is a backbone's alone."""
     content, detector = authors(family), Detector(family)
-    runner = SimpleNamespace(model=detector)
+    runner = runner_of(detector)
     wanted = content['model']
     CheckpointCheck(False).after_load_checkpoint(runner, content)
     target = Detector(family)  # as mmengine goes on
@@ -39,7 +47,7 @@ def test_a_whole_detector_does_not_take_the_file(family):
     content = authors(family)
     with pytest.raises(ValueError, match=r'model\.backbone\.init_cfg='):
         load_state_dict(Detector(family), content)
-    runner = SimpleNamespace(model=Detector(family))
+    runner = runner_of(Detector(family))
     with pytest.raises(ValueError, match=r'model\.backbone\.init_cfg='):
         CheckpointCheck(True).after_load_checkpoint(runner, content)
 
@@ -75,7 +83,7 @@ def test_a_whole_classifier_takes_the_file(family):
     load_state_dict(whole, content, strict=True)
     model, target = classifier(family), classifier(family)
     check = CheckpointCheck(whole_model=True)
-    check.after_load_checkpoint(SimpleNamespace(model=model), content)
+    check.after_load_checkpoint(runner_of(model), content)
     # As EMAHook and mmengine go on.
     load_state_dict(target, content['state_dict'], strict=True)
     for loaded in (whole, model, target):
@@ -92,7 +100,7 @@ def test_a_classifier_of_other_classes_says_so():
     content = authors('FLattenPVT')
     content['model']['head.weight'] = torch.zeros(7, 32)
     check = CheckpointCheck(whole_model=True)
-    runner = SimpleNamespace(model=classifier('FLattenPVT'))
+    runner = runner_of(classifier('FLattenPVT'))
     with pytest.raises(ValueError, match='head.fc.weight.*7, 32'):
         check.after_load_checkpoint(runner, content)
     CheckpointCheck(False).after_load_checkpoint(runner, content)

@@ -57,7 +57,7 @@ def test_label_maps_are_what_was_drawn(read, config, scenes, layout):
     fit_config(cfg, ensure_validation(read(layout)))
     init_default_scope('mmseg')
     built = DATASETS.build(dict(cfg.train_dataloader.dataset, pipeline=[]))
-    drawn = {scene.stem: scene.label_map for scene in scenes['train']}
+    drawn = {s.stem: s.label_map for part in scenes.values() for s in part}
     for i in range(len(built)):
         info = built.get_data_info(i)
         stored = np.asarray(Image.open(info['seg_map_path']))
