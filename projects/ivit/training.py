@@ -91,7 +91,8 @@ def train(
             f'--epochs {epochs} goes with --data. Without it, set '
             'train_cfg.max_epochs and the schedule in the config'
         )
-    check_config(cfg, ('train', 'val'))
+    # Data of one's own is checked already.
+    check_config(cfg, ('train', 'val'), annotations=not own_data)
     # A visualizer of one name is one object, which would go on writing into
     # the folder of the first training of a process.
     if cfg.get('visualizer'):

@@ -75,3 +75,33 @@ def test_no_custom_imports(tmp_path):
     path.write_text("model = dict(type='ImageClassifier')\n")
     cfg = load_config(path)
     assert cfg.model.type == 'ImageClassifier'
+
+
+def test_no_workers_is_enough(tmp_path):
+    """PyTorch refuses options of workers where there are none."""
+    cfg = load_config(
+        'mask_rcnn_ivit_n_shapes', {'train_dataloader.num_workers': 0}
+    )
+    assert 'persistent_workers' not in cfg.train_dataloader
+    assert cfg.val_dataloader.persistent_workers
+
+
+@pytest.mark.parametrize(
+    ('key', 'nearest'),
+    [
+        ('modle.backbone.arch', 'model.backbone.arch'),
+        ('train_dataloder.batch_size', 'train_dataloader.batch_size'),
+        ('pretraned', 'pretrained'),
+        ('loadfrom', 'load_from'),
+    ],
+)
+def test_keys_that_nothing_reads(key, nearest):
+    with pytest.raises(UsageError) as caught:
+        load_config('mask_rcnn_ivit_n_shapes', {key: 1})
+    assert key in str(caught.value)
+    assert f'nearest one is {nearest}' in str(caught.value)
+
+
+@pytest.mark.parametrize('key', ['custom_hooks', 'randomness', 'resume'])
+def test_keys_that_mmengine_reads(key):
+    assert load_config('mask_rcnn_ivit_n_shapes', {key: None})

@@ -20,9 +20,7 @@ from ivit.training import train
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 IN_PROCESS = {
-    f'{phase}_dataloader.{key}': value
-    for phase in ('train', 'val', 'test')
-    for key, value in (('num_workers', 0), ('persistent_workers', False))
+    f'{phase}_dataloader.num_workers': 0 for phase in ('train', 'val', 'test')
 }
 SMALL = dict(
     detection='mask_rcnn_ivit_n_shapes',

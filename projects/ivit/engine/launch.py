@@ -104,6 +104,7 @@ def load_config(
         cfg.work_dir = str(work_dir)
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
+    _drop_options_of_workers(cfg)
     _move_pretrained(cfg)
     scope = cfg.get('default_scope')
     if scope in FRAMEWORKS:
@@ -123,6 +124,18 @@ def _check_keys(cfg: Config, cfg_options: dict[str, Any]) -> None:
                 f'--cfg-options {key}: nothing reads the key {first!r}. The '
                 f'nearest one is {nearest}{dot}{rest}'
             )
+
+
+def _drop_options_of_workers(cfg: Config) -> None:
+    """Let ``num_workers=0`` be enough to load data in the main process.
+
+    PyTorch refuses options of workers where there are none.
+    """
+    for phase in ('train', 'val', 'test'):
+        loader = cfg.get(f'{phase}_dataloader') or {}
+        if loader.get('num_workers') == 0:
+            loader.pop('persistent_workers', None)
+            loader.pop('prefetch_factor', None)
 
 
 def _move_pretrained(cfg: Config) -> None:

@@ -38,13 +38,17 @@ FATAL_TO_MMDET = (ANNOTATION_IDS, CATEGORY_NAMES, COMPUTED_KEY)
 __all__ = ['check_config']
 
 
-def check_config(cfg: Config, phases: Sequence[str]) -> None:
+def check_config(
+    cfg: Config, phases: Sequence[str], annotations: bool = True
+) -> None:
     """Check a config and the data it names; warnings go to the log.
 
     Args:
         cfg: The experiment's config.
         phases: The loaders that will be used, of ``'train'``, ``'val'`` and
             ``'test'``.
+        annotations: Whether annotations and images are looked at; otherwise
+            the config alone, and whether the files are there.
 
     Raises:
         UsageError: If training or testing would fail or be wrong.
@@ -62,7 +66,7 @@ def check_config(cfg: Config, phases: Sequence[str]) -> None:
     check_heads(cfg, datasets)
     check_evaluators(cfg, datasets)
     seen = set()
-    for dataset in datasets:
+    for dataset in datasets if annotations else ():
         place = (dataset.ann_file, str(dataset.built.data_prefix))
         if place not in seen:
             seen.add(place)
