@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .inference import load
+    from .inference.load import load
     from .training import train
 
 # Modules of functions that are imported when someone asks for them.
