@@ -67,6 +67,7 @@ def test_this_environment_is_usable(capsys):
     assert out.endswith('ivit is usable here\n')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'command', [['ivit.check_env'], ['ivit', 'check-env']]
 )
@@ -114,6 +115,7 @@ def test_no_task_package(broken, capsys):
     assert out.endswith('ivit is usable here\n')
 
 
+@pytest.mark.slow
 def test_package_refuses_a_version(tmp_path):
     """Users of the other frameworks go on."""
     stub = tmp_path / 'mmseg/__init__.py'

@@ -24,8 +24,9 @@ from ivit.frameworks import (
 
 SCRIPT = Path(__file__).with_name('use_frameworks.py')
 SUBSETS = [
-    # Pairs with the slow tests: most of what can go wrong shows without them.
-    pytest.param(subset, marks=pytest.mark.slow if size == 2 else ())
+    # Ones and pairs with the slow tests: most of what can go wrong shows with
+    # all or none.
+    pytest.param(subset, marks=pytest.mark.slow if size in (1, 2) else ())
     for size in range(len(FRAMEWORKS) + 1)
     for subset in itertools.combinations(FRAMEWORKS, size)
 ]

@@ -69,11 +69,19 @@ def train(tmp_path, data_root, forget_globals):
         runner.train()
         return runner
 
+    # A visualizer of the same name, of another test, writes elsewhere.
+    forget_globals()
     yield run
     forget_globals()
 
 
-@pytest.mark.parametrize('name', FRAMEWORKS)
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * ('mask' in name))
+        for name in FRAMEWORKS
+    ],
+)
 def test_report_of_a_small_config(train, tmp_path, name):
     runner = train(name)
     text = (tmp_path / 'report.html').read_text(encoding='utf-8')
