@@ -46,6 +46,7 @@ def pictured_colors(link):
     return Image.open(io.BytesIO(content)).convert('RGB')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', WRITERS)
 def test_every_layout(name, root, scenes):
     WRITERS[name](root, scenes)

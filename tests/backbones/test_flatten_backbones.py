@@ -108,6 +108,7 @@ def test_nano_is_about_a_million(family):
     assert 0.5e6 < sum(p.numel() for p in model.parameters()) < 1.5e6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', FLATTEN)
 @pytest.mark.parametrize('tile_size', [None, 8])
 def test_focused_stages_are_linear_in_pixels(family, tile_size):

@@ -65,6 +65,7 @@ def test_label_maps_are_what_was_drawn(read, config, scenes, layout):
         np.testing.assert_array_equal(stored, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', sorted(packaged_configs()))
 def test_every_config_takes_data(config, name, read):
     """Heads, evaluators and loaders name the data and nothing else."""

@@ -78,7 +78,9 @@ def train(tmp_path, data_root, forget_globals):
 @pytest.mark.parametrize(
     'name',
     [
-        pytest.param(name, marks=[pytest.mark.slow] * ('mask' in name))
+        pytest.param(
+            name, marks=[pytest.mark.slow] * (name != 'ivit_n_shapes')
+        )
         for name in FRAMEWORKS
     ],
 )
