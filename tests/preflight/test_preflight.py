@@ -9,6 +9,7 @@ import user_data as data
 from mmengine.logging import MMLogger
 from PIL import Image
 
+from ivit.own_data.heads import set_class_counts
 from ivit.preflight import check_config
 
 
@@ -73,6 +74,27 @@ def test_names_that_the_file_does_not_have(root, classes, words):
     cfg = data.detection_config(root, classes=classes)
     message = error_of(cfg)
     assert_told(message, 'train.json', "'cat', 'dog', 'bird'", *words)
+
+
+@pytest.mark.parametrize(
+    'name', ['mask_rcnn_ivit_t_coco', 'cascade_mask_rcnn_ivit_s_3x_coco']
+)
+def test_a_config_built_on_mmdets(root, name, warnings_of):
+    cfg = data.Config.fromfile(data.CONFIGS / f'{name}.py')
+    for split in ('train', 'val'):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        dataset.update(
+            data_root=f'{root}/',
+            ann_file=f'annotations/{split}.json',
+            data_prefix=dict(img=f'images/{split}/'),
+            metainfo=dict(classes=data.CLASSES),
+        )
+    cfg.val_evaluator.ann_file = str(data.ann_file(root, 'val'))
+    assert_told(error_of(cfg), 'num_classes=80', '3 classes')
+    set_class_counts(cfg, 3)
+    assert warnings_of(cfg) == []
+    cfg.train_dataloader.dataset.metainfo.classes = ('cat', 'dgo', 'bird')
+    assert_told(error_of(cfg), "'dgo'")
 
 
 def test_the_old_key(root):

@@ -117,6 +117,8 @@ def detection_config(root, base='mask_rcnn_ivit_n_shapes', **metainfo):
     cfg.merge_from_dict(dict(model=dict(roi_head=heads)))
     for split, phase in dict(train='train', val='val').items():
         cfg[f'{phase}_dataloader']['dataset'] = dict(
+            # As configs have it that are built on mmdet's.
+            _scope_='mmdet',
             type='CocoDataset',
             data_root=f'{root}/',
             ann_file=f'annotations/{split}.json',

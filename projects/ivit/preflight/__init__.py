@@ -22,6 +22,7 @@ from ..annotations.checks.detection import (
     COMPUTED_KEY,
 )
 from ..annotations.checks.masks import SOME_WITHOUT_MASK
+from ..annotations.layouts.coco import no_garbage_collection
 from ..engine.errors import UsageError
 from ..nested import iterate_dicts
 from ..own_data.heads import wants_masks
@@ -70,7 +71,8 @@ def check_config(
         place = (dataset.ann_file, str(dataset.built.data_prefix))
         if place not in seen:
             seen.add(place)
-            _check_annotations(cfg, dataset)
+            with no_garbage_collection():
+                _check_annotations(cfg, dataset)
 
 
 def _check_masks(dataset: ConfigDataset, split: DetectionSplit) -> None:

@@ -127,10 +127,10 @@ def iterate_datasets(
             cls = registry.get(kind) if isinstance(kind, str) else kind
             if not inspect.isclass(cls) or cls.__name__.startswith(SELF_MADE):
                 continue
-            options = dict(config, pipeline=[], lazy_init=True)
-            options.pop('type')
             try:
-                built: Any = cls(**options)
+                built: Any = registry.build(
+                    dict(config, pipeline=[], lazy_init=True)
+                )
             except Exception:  # the loader is built later, and raises again
                 continue
             classes = built.metainfo.get('classes')

@@ -1,8 +1,10 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """COCO json, in the places where people keep it."""
 
+import gc
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +85,8 @@ def load_coco_json(path: Path) -> dict[str, Any]:
         ValueError: If it is no such file.
     """
     try:
-        content = json.loads(path.read_bytes())
+        with no_garbage_collection():
+            content = json.loads(path.read_bytes())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f'{path} is no JSON: {error}') from error
     if not isinstance(content, dict):
@@ -99,6 +102,18 @@ def load_coco_json(path: Path) -> dict[str, Any]:
                 f'annotation file of objects has {", ".join(KEYS)}'
             )
     return content
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Keep the collector from looking at millions of new objects again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def order_classes(
