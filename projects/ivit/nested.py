@@ -50,3 +50,17 @@ def innermost_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield from innermost_datasets(part)
     else:
         yield dataset
+
+
+def as_list(node: Any) -> list[Any]:
+    """What a config has one or several of, such as evaluators, as a list."""
+    if not node:
+        return []
+    return list(node) if isinstance(node, (list, tuple)) else [node]
+
+
+def class_name(node: dict[str, Any]) -> str:
+    """The name of the class that a dict builds, without scope or module."""
+    kind = node.get('type', '')
+    kind = kind if isinstance(kind, str) else kind.__name__
+    return kind.rpartition('.')[2]

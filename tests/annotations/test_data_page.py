@@ -14,8 +14,9 @@ from write_layouts import CLASSES, COLORS, WRITERS, save, write_coco
 from ivit.annotations import AnnotatedData, ClassificationSplit
 from ivit.annotations.checks import check
 from ivit.annotations.page import make_data_page
-from ivit.annotations.pictures import choose_palette, draw_pictures
+from ivit.annotations.pictures import draw_pictures
 from ivit.annotations.recognise import read_folder
+from ivit.palette import make_palette
 
 
 class Page(HTMLParser):
@@ -133,14 +134,14 @@ def test_pictures_are_few_and_always_the_same(tmp_path):
     data = AnnotatedData(
         tmp_path, 'class folders', 'classification', ('a',), splits
     )
-    pictures = draw_pictures(data, choose_palette(1), 24)
+    pictures = draw_pictures(data, make_palette(1), 24)
     lines = [picture.line for picture in pictures]
     assert lines.count('train: a') == 16
     assert lines.count('val: a') == 4
     assert lines.count('test: a') == 2
-    assert pictures == draw_pictures(data, choose_palette(1), 24)
+    assert pictures == draw_pictures(data, make_palette(1), 24)
     del data.splits['val'], data.splits['test']
-    assert len(draw_pictures(data, choose_palette(1), 24)) == 24
+    assert len(draw_pictures(data, make_palette(1), 24)) == 24
 
 
 def test_large_images_are_embedded_small(tmp_path):
@@ -164,7 +165,7 @@ def test_own_colors_are_kept(root, scenes):
 
 
 def test_palette():
-    palette = choose_palette(30)
+    palette = make_palette(30)
     assert len(set(palette)) == 30
     assert all(0 <= part <= 255 for color in palette for part in color)
     distances = [

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import rc_context
 
 from .. import __version__
+from ..palette import make_palette
 from ..report.curves import PARTS, STYLE, make_document
 from ..report.markup import (
     Section,
@@ -19,7 +20,7 @@ from ..report.markup import (
 )
 from ..report.page import Page
 from .faults import Faults
-from .pictures import choose_palette, draw_pictures
+from .pictures import draw_pictures
 from .records import AnnotatedData
 from .statistics import SplitStatistics, collect_statistics
 
@@ -38,7 +39,7 @@ def make_data_page(data: AnnotatedData) -> str:
         An HTML document without scripts and without anything outside it.
     """
     statistics = collect_statistics(data)
-    palette = data.palette or choose_palette(len(data.classes))
+    palette = data.palette or make_palette(len(data.classes))
     pictures = draw_pictures(data, palette, NUM_PICTURES)
     headline = {
         f'images, {name}': f'{split.num_images:,}'

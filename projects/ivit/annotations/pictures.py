@@ -1,7 +1,6 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Images with their annotations drawn on them, for a page."""
 
-import colorsys
 import random
 from collections import defaultdict
 from collections.abc import Sequence
@@ -83,24 +82,6 @@ def draw_pictures(
             share = round(share / (len(others) - others.index(name)))
         pictures += _draw_split(data, name, palette, share)
     return pictures
-
-
-def choose_palette(number: int) -> list[Color]:
-    """Colours that neighbours in a list are told apart by."""
-    golden = 0.618034
-    return [
-        _as_bytes(
-            colorsys.hsv_to_rgb(
-                (0.02 + i * golden) % 1, (0.85, 0.6)[i % 2], 0.95
-            )
-        )
-        for i in range(number)
-    ]
-
-
-def _as_bytes(color: Sequence[float]) -> Color:
-    red, green, blue = (round(255 * part) for part in color)
-    return red, green, blue
 
 
 def _draw_split(

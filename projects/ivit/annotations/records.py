@@ -153,12 +153,14 @@ class AnnotatedData:
         )
 
 
-def list_images(folder: Path) -> list[Path]:
+def list_images(
+    folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES
+) -> list[Path]:
     """All image files in a folder, at any depth, in the order of names."""
     return sorted(
         path
         for path in folder.rglob('*')
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        if path.suffix.lower() in suffixes
         and not path.name.startswith('.')
         and path.is_file()
     )

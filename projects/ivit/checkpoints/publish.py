@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..new_file import open_new
+
 # What inferencers read, and how long the training was.
 META_KEYS = ('cfg', 'dataset_meta', 'epoch', 'iter', 'mmengine_version')
 
@@ -116,19 +118,8 @@ def _serialize(content: dict) -> bytes:
 
 def _write_new_file(data: bytes, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        file = path.open('xb')
-    except FileExistsError:
-        raise ValueError(
-            f'{path} exists and is not overwritten: give another name or '
-            'remove it.'
-        ) from None
-    try:
-        with file:
-            file.write(data)
-    except BaseException:  # the next try must not find an incomplete file
-        path.unlink()
-        raise
+    with open_new(path) as file:
+        file.write(data)
 
 
 def _to_builtin_types(value: Any) -> Any:

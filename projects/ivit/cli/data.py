@@ -26,6 +26,7 @@ from ..annotations.faults import Faults
 from ..annotations.page import make_data_page
 from ..own_data.prepare import DataPaths
 from ..report.page import write_page
+from .coco_arguments import add_coco_arguments
 
 # Of a table that no one looks at in a terminal.
 WIDTH = 160
@@ -56,17 +57,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='PAGE.html',
         help='the page (default: work_dirs/data/NAME.html)',
     )
-    for split in ('train', 'val'):
-        parser.add_argument(
-            f'--{split}-ann',
-            metavar='FILE',
-            help=f'COCO json of the {split} images, instead of FOLDER',
-        )
-        parser.add_argument(
-            f'--{split}-images',
-            metavar='FOLDER',
-            help='the folder that its file names are relative to',
-        )
+    add_coco_arguments(parser, 'FOLDER')
     return parser.parse_args(argv)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from .. import engine
 from ..training import train
+from .coco_arguments import add_coco_arguments
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -59,17 +60,7 @@ def add_data_arguments(parser: argparse._ArgumentGroup) -> None:
         metavar='N',
         help='how often to go through the data; the schedule is scaled',
     )
-    for split in ('train', 'val'):
-        parser.add_argument(
-            f'--{split}-ann',
-            metavar='FILE',
-            help=f'COCO json of the {split} images, instead of --data',
-        )
-        parser.add_argument(
-            f'--{split}-images',
-            metavar='FOLDER',
-            help='the folder that its file names are relative to',
-        )
+    add_coco_arguments(parser, '--data')
     parser.add_argument(
         '--pretrained',
         metavar='FILE',

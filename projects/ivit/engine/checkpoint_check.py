@@ -14,10 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoints import check_checkpoint_file, describe, extract_weights
 from ..nested import iterate_dicts
-from .errors import UsageError
+from .errors import UsageError, listed
 
 MAX_LISTED = 5  # weights named in a message
-NAMES_LISTED = 20  # classes named in a message
 # The file in which mmengine notes the latest checkpoint.
 LAST_CHECKPOINT = 'last_checkpoint'
 
@@ -168,8 +167,8 @@ def check_classes(asked: Sequence[str] | None, checkpoint: dict) -> None:
     if trained is None or asked is None or list(trained) == list(asked):
         return
     raise UsageError(
-        f'the checkpoint was trained on the classes {_listed(trained)}, and '
-        f'the data set has {_listed(asked)}. Give '
+        f'the checkpoint was trained on the classes {listed(trained)}, and '
+        f'the data set has {listed(asked)}. Give '
         "the data set's metainfo the classes of the checkpoint, in their "
         'order, or take the config that it was trained with'
     )
@@ -238,13 +237,6 @@ def _is_testing(runner: Runner) -> bool:
     return isinstance(runner._test_loop, BaseLoop) and not isinstance(
         runner._train_loop, BaseLoop
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names in one line, not too many."""
-    shown = ', '.join(map(repr, names[:NAMES_LISTED]))
-    more = len(names) - NAMES_LISTED
-    return f'{shown} and {more} more' if more > 0 else shown
 
 
 def _tell_what_is_kept(model: nn.Module, state: dict) -> str:

@@ -3,7 +3,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from traceback import walk_tb
 
@@ -12,8 +12,19 @@ CUSTOM_IMPORTS = (
 )
 
 
+# So many names, of classes for example, are listed in a message.
+NAMES_LISTED = 20
+
+
 class UsageError(ValueError):
     """A config, an argument or a file that the user has to put right."""
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in one line of a message, not too many."""
+    shown = ', '.join(map(repr, names[:NAMES_LISTED]))
+    more = len(names) - NAMES_LISTED
+    return f'{shown} and {more} more' if more > 0 else shown
 
 
 @contextmanager

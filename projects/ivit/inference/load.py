@@ -12,7 +12,8 @@ from mmengine.runner import CheckpointLoader
 
 from .. import engine
 from ..nested import innermost_datasets
-from ..own_data.fit import TASKS, make_palette
+from ..own_data.fit import TASKS
+from ..palette import make_palette
 from .locate import HasWorkDir, locate
 from .model import Model
 from .results import Color

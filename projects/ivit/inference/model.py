@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..annotations import Task
 from ..engine import UsageError
-from ..nested import innermost_datasets
+from ..nested import class_name, innermost_datasets
 from ..own_data.fit import task_of
 from .convert import CONVERTERS
 from .images import ImageError, ImageLike, ImageReader
@@ -277,7 +277,7 @@ def _build_steps(
     loader = config.get('test_dataloader') or {}
     first = next(innermost_datasets(loader.get('dataset') or {}))
     steps = first.get('pipeline') or []
-    names = [_class_name(step) for step in steps]
+    names = [class_name(step) for step in steps]
     if LOADER not in names:
         raise UsageError(
             f'the pipeline of test_dataloader has the steps {names}, of which '
@@ -295,13 +295,6 @@ def _build_steps(
     before = [step for step in built[:place] if step]
     after = [step for step in built[place:] if step]
     return before, reader, after
-
-
-def _class_name(step: dict[str, Any]) -> str:
-    """The name of a step's class, without a scope or module."""
-    kind = step.get('type', '')
-    kind = kind if isinstance(kind, str) else kind.__name__
-    return kind.rpartition('.')[2]
 
 
 def _is_left_out(name: str) -> bool:

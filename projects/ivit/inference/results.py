@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from ..new_file import open_new
+
 Color: TypeAlias = tuple[int, int, int]
 
 # What Pillow is told beside the kind of a file.
@@ -209,19 +211,8 @@ def save_picture(pixels: np.ndarray, path: Path) -> None:
             f'{path}: no kind of picture has the suffix {path.suffix!r}; '
             'take .png or .jpg'
         )
-    try:
-        file = path.open('xb')
-    except FileExistsError:
-        raise ValueError(
-            f'{path} exists and is not overwritten: give another name or '
-            'remove it.'
-        ) from None
-    try:
-        with file:
-            Image.fromarray(pixels).save(file, kind, **OPTIONS.get(kind, {}))
-    except BaseException:  # the next try must not find an incomplete file
-        path.unlink()
-        raise
+    with open_new(path) as file:
+        Image.fromarray(pixels).save(file, kind, **OPTIONS.get(kind, {}))
 
 
 def _encode_mask(mask: np.ndarray) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Fit a config to data: heads, loaders, evaluators and schedule."""
 
-import colorsys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,8 @@ from mmengine.config import Config
 
 from ..annotations import AnnotatedData
 from ..engine.errors import UsageError
-from ..nested import innermost_datasets, iterate_dicts
+from ..nested import as_list, innermost_datasets, iterate_dicts
+from ..palette import make_palette
 from .heads import remove_masks, set_class_counts, wants_masks
 from .schedule import fit_schedule
 from .write import WrittenSplit, write_splits
@@ -86,18 +86,6 @@ def fit_config(
     return notes + fit_schedule(cfg, number, num_processes, epochs)
 
 
-def make_palette(number: int) -> list[tuple[int, int, int]]:
-    """Colours that differ, RGB in 0..255, the same ones every time."""
-    golden = 0.618034  # steps round the circle that never meet
-    colors = []
-    for i in range(number):
-        value = 1.0 - 0.3 * (i // 8 % 3) / 2
-        rgb = colorsys.hsv_to_rgb(i * golden % 1, 0.75, value)
-        red, green, blue = (round(255 * part) for part in rgb)
-        colors.append((red, green, blue))
-    return colors
-
-
 def _set_loaders(cfg: Config, written: dict[str, WrittenSplit]) -> None:
     """Give each loader its split; without a test split it is validation."""
     for phase in ('train', 'val', 'test'):
@@ -138,20 +126,13 @@ def _set_evaluators(
     """Give evaluators the annotations of their loader."""
     for phase in ('val', 'test'):
         split = written.get(phase, written['val'])
-        evaluators = cfg.get(f'{phase}_evaluator')
-        if isinstance(evaluators, dict):
-            evaluators = [evaluators]
-        for evaluator in evaluators or []:
+        for evaluator in as_list(cfg.get(f'{phase}_evaluator')):
             if split.ann_file and 'ann_file' in evaluator:
                 evaluator['ann_file'] = split.ann_file
             topk = evaluator.get('topk')
             if topk:
-                fitting = tuple(k for k in _as_tuple(topk) if k <= num_classes)
+                fitting = tuple(k for k in as_list(topk) if k <= num_classes)
                 evaluator['topk'] = fitting or (1,)
-
-
-def _as_tuple(topk: Any) -> tuple[int, ...]:
-    return (topk,) if isinstance(topk, int) else tuple(topk)
 
 
 def _keep_label_zero(cfg: Config) -> None:

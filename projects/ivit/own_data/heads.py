@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from ..engine.errors import UsageError
-from ..nested import iterate_dicts, iterate_nested
+from ..nested import as_list, iterate_dicts, iterate_nested
 
 # Parts whose number of classes is not the data's: RPN has objects alone.
 CLASS_AGNOSTIC = ('rpn_head',)
@@ -90,7 +90,7 @@ def remove_masks(cfg: Config) -> None:
             if step.get('with_mask'):
                 step['with_mask'] = False
     for key in ('val_evaluator', 'test_evaluator'):
-        for evaluator in _as_list(cfg.get(key)):
+        for evaluator in as_list(cfg.get(key)):
             metric = evaluator.get('metric')
             if isinstance(metric, (list, tuple)):
                 evaluator['metric'] = [m for m in metric if m != 'segm']
@@ -132,10 +132,3 @@ def _pipelines(cfg: Config) -> Iterator[Any]:
         yield cfg.get(f'{phase}_dataloader') or {}
     for key in ('train_pipeline', 'test_pipeline', 'tta_pipeline'):
         yield cfg.get(key) or []
-
-
-def _as_list(node: Any) -> list[Any]:
-    """Evaluators as a list, whether a config has one or several."""
-    if not node:
-        return []
-    return list(node) if isinstance(node, (list, tuple)) else [node]

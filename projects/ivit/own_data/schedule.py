@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..engine.errors import UsageError
+from ..nested import as_list
 
 # A small data set is gone through more often, until it has given so many
 # steps or has been gone through so many times.
@@ -96,7 +97,7 @@ def _scale_schedulers(
     A warm-up in iterations beside a schedule in epochs keeps its length, as
     long as it is at most a tenth of the training.
     """
-    schedulers = _as_list(cfg.get('param_scheduler') or [])
+    schedulers = as_list(cfg.get('param_scheduler'))
     for scheduler in schedulers:
         unit_is_epoch = scheduler.get('by_epoch', True)
         for key in LENGTHS:
@@ -179,8 +180,3 @@ def _scale_learning_rate(cfg: Config, total_batch: int) -> list[str]:
         f'learning rate x {total_batch}/{base}, from the batch that the '
         f'config is for{scaled}'
     ]
-
-
-def _as_list(node: Any) -> list[Any]:
-    """Schedulers as a list, whether a config has one or several."""
-    return [node] if isinstance(node, dict) else list(node)

@@ -10,11 +10,9 @@ from typing import Any
 from mmengine.config import Config
 
 from ..annotations import AnnotatedData, DetectionSplit
-from ..engine.errors import UsageError
+from ..engine.errors import UsageError, listed
 from ..own_data.heads import iterate_class_counts
 from .config_data import ConfigDataset
-
-NAMES_SHOWN = 20
 
 
 def check_names(dataset: ConfigDataset, data: AnnotatedData) -> None:
@@ -36,16 +34,16 @@ def check_names(dataset: ConfigDataset, data: AnnotatedData) -> None:
     if absent:
         raise UsageError(
             f'{dataset.ann_file} has no category '
-            f'{", ".join(map(repr, absent[:NAMES_SHOWN]))}, which '
+            f'{listed(absent)}, which '
             f'{_origin(dataset)} names'
-            f'{_suggest(absent[0], names)}. It has: {_listed(names)}. Set '
+            f'{_suggest(absent[0], names)}. It has: {listed(names)}. Set '
             f'{place}=dict(classes=(...)) to names of the file'
         )
     order = [name for name in names if name in classes]
     if order != list(classes):
         raise UsageError(
-            f'{place} has the classes in the order {_listed(classes)}, and '
-            f'{dataset.ann_file} has {_listed(order)}. mmdet numbers them as '
+            f'{place} has the classes in the order {listed(classes)}, and '
+            f'{dataset.ann_file} has {listed(order)}. mmdet numbers them as '
             'the file does, so all names would be wrong. Give them in the '
             "file's order"
         )
@@ -71,7 +69,7 @@ def check_class_folders(dataset: ConfigDataset) -> None:
         dataset.classes = tuple(names)
     elif len(names) != len(dataset.classes):
         raise UsageError(
-            f'{folder} has {len(names)} folders ({_listed(names)}), and '
+            f'{folder} has {len(names)} folders ({listed(names)}), and '
             f'{_origin(dataset)} has {len(dataset.classes)} classes. A data '
             "set of your own has type='CustomDataset', whose classes are the "
             'folders'
@@ -99,7 +97,7 @@ def check_heads(cfg: Config, datasets: Sequence[ConfigDataset]) -> None:
             if count != number and not key.endswith('things_classes'):
                 raise UsageError(
                     f'{key}={count}, and {dataset}.dataset has {number} '
-                    f'classes: {_listed(dataset.classes)}. Set {key}={number}'
+                    f'classes: {listed(dataset.classes)}. Set {key}={number}'
                 )
 
 
@@ -118,10 +116,3 @@ def _suggest(name: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, names, 1)
     near = near or [n for n in names if n.lower() == name.lower()]
     return f' (did you mean {near[0]!r}?)' if near else ''
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names in one line, not too many."""
-    shown = ', '.join(map(repr, names[:NAMES_SHOWN]))
-    more = len(names) - NAMES_SHOWN
-    return f'{shown} and {more} more' if more > 0 else shown

@@ -3,12 +3,11 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 from mmengine.config import Config
 
 from ..engine.errors import UsageError
-from ..nested import iterate_nested
+from ..nested import as_list, class_name, iterate_nested
 from .config_data import ConfigDataset
 
 # Heads that pool a whole map to one value a channel, before a norm.
@@ -30,9 +29,9 @@ def check_loop(cfg: Config) -> None:
     """
     sampler = (cfg.get('train_dataloader') or {}).get('sampler') or {}
     train_cfg = cfg.get('train_cfg') or {}
-    endless = _name(sampler) == 'InfiniteSampler'
+    endless = class_name(sampler) == 'InfiniteSampler'
     by_epoch = train_cfg.get('by_epoch') or (
-        _name(train_cfg) == 'EpochBasedTrainLoop'
+        class_name(train_cfg) == 'EpochBasedTrainLoop'
     )
     if endless and by_epoch:
         raise UsageError(
@@ -55,10 +54,10 @@ def check_batch(cfg: Config) -> None:
     if cfg.get('launcher', 'none') != 'none' and cfg.get('sync_bn'):
         return  # the statistics are shared with other processes
     for key, node in iterate_nested(cfg.model, 'model'):
-        if not isinstance(node, dict) or _name(node) not in POOLING_HEADS:
+        if not isinstance(node, dict) or class_name(node) not in POOLING_HEADS:
             continue
         norm = node.get('norm_cfg') or {}
-        if _name(norm) in BATCH_NORMS:
+        if class_name(norm) in BATCH_NORMS:
             raise UsageError(
                 f'train_dataloader.batch_size=1, and {key} ({node["type"]}) '
                 'has batch norm behind a pooling of the whole image, which '
@@ -80,10 +79,7 @@ def check_evaluators(cfg: Config, datasets: Sequence[ConfigDataset]) -> None:
             for dataset in datasets
             if dataset.phase == phase and dataset.ann_file
         ]
-        evaluators = cfg.get(f'{phase}_evaluator') or []
-        if isinstance(evaluators, dict):
-            evaluators = [evaluators]
-        for evaluator in evaluators:
+        for evaluator in as_list(cfg.get(f'{phase}_evaluator')):
             named = evaluator.get('ann_file')
             if not named or not files or '://' in named:
                 continue
@@ -94,13 +90,6 @@ def check_evaluators(cfg: Config, datasets: Sequence[ConfigDataset]) -> None:
                     'predictions would be compared with the wrong objects. '
                     'Name the same file in both'
                 )
-
-
-def _name(node: dict[str, Any]) -> str:
-    """The class that a part of a config names, without a scope."""
-    kind = node.get('type', '')
-    kind = kind if isinstance(kind, str) else kind.__name__
-    return kind.rpartition('.')[2]
 
 
 def _resolve(path: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..engine.errors import UsageError
-from ..nested import innermost_datasets
+from ..nested import as_list, class_name, innermost_datasets
 from .config_data import SELF_MADE
 
 # Data sets that find their images by `data_root` and `split` alone.
@@ -30,7 +30,7 @@ def check_paths(cfg: Config, phases: Sequence[str]) -> None:
     for phase in phases:
         loader = cfg.get(f'{phase}_dataloader') or {}
         for dataset in innermost_datasets(loader.get('dataset') or {}):
-            if _class_name(dataset).startswith(SELF_MADE):
+            if class_name(dataset).startswith(SELF_MADE):
                 continue
             parts = _find_paths(dataset)
             root = dataset.get('data_root') or ''
@@ -58,20 +58,13 @@ def check_paths(cfg: Config, phases: Sequence[str]) -> None:
         )
 
 
-def _class_name(dataset: dict) -> str:
-    """The name of the data set's class, without a scope or module."""
-    kind = dataset.get('type', 'data set')
-    kind = kind if isinstance(kind, str) else kind.__name__
-    return kind.rpartition('.')[2]
-
-
 def _find_paths(dataset: dict) -> dict[str, bool]:
     """Paths within ``data_root``, and whether each is a folder."""
     ann_file = dataset.get('ann_file') or ''
     prefix = dataset.get('data_prefix') or {}
     if isinstance(prefix, str):
         prefix = {'img': prefix}
-    if not prefix and _class_name(dataset) in CLASS_FOLDERS:
+    if not prefix and class_name(dataset) in CLASS_FOLDERS:
         prefix = {'img': dataset.get('split') or ''}
     files = {ann_file: False} if ann_file else {}
     return files | {part or '': True for part in prefix.values()}
@@ -79,9 +72,7 @@ def _find_paths(dataset: dict) -> dict[str, bool]:
 
 def _find_evaluator_files(cfg: Config, phase: str) -> dict[str, bool]:
     """Annotation files that the evaluators of a phase name; no folders."""
-    evaluators = cfg.get(f'{phase}_evaluator') or []
-    if isinstance(evaluators, dict):
-        evaluators = [evaluators]
+    evaluators = as_list(cfg.get(f'{phase}_evaluator'))
     files = (evaluator.get('ann_file') for evaluator in evaluators)
     return {path: False for path in files if path}
 

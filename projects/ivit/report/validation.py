@@ -1,7 +1,6 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """One pass of the trained model over the validation images."""
 
-import colorsys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from mmengine.runner import Runner
 from mmengine.runner.amp import autocast
 from torch.utils.data import DataLoader, Subset
 
+from ..palette import make_palette
 from .overlay import Color
 
 #: More validation images than this are sampled at even intervals.
@@ -101,15 +101,7 @@ def choose_palette(given: Any, number: int) -> list[Color]:
     """The colours of a data set, or others if it has not as many."""
     if isinstance(given, (list, tuple)) and len(given) >= number:
         return [(int(r), int(g), int(b)) for r, g, b in given[:number]]
-    palette = []
-    for i in range(number):
-        # Steps of the golden ratio keep neighbours' hues apart.
-        hue = (0.02 + 0.618034 * i) % 1
-        saturation, value = ((0.8, 0.95), (0.55, 0.85))[i % 2]
-        rgb = colorsys.hsv_to_rgb(hue, saturation, value)
-        r, g, b = (round(255 * x) for x in rgb)
-        palette.append((r, g, b))
-    return palette
+    return make_palette(number)
 
 
 def image_path(output: Any) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..records import AnnotatedData, DetectionSplit
-from .folders import list_folders
+from .folders import SPLIT_NAMES, list_folders
 from .layout import Layout
 
 NAME = 'COCO'
@@ -20,8 +20,6 @@ WANTS = (
 )
 ROBOFLOW_FILE = '_annotations.coco.json'
 KEYS = ('images', 'annotations', 'categories')
-# Words by which the name of a file or folder tells its split.
-SPLIT_WORDS = {'train': ('train',), 'val': ('val',), 'test': ('test',)}
 # So many file names are looked up to find the folder that images are in.
 NAMES_TRIED = 50
 
@@ -59,8 +57,8 @@ def find_annotation_files(root: Path) -> dict[str, Path]:
 
 def name_split(name: str) -> str | None:
     """The split that the name of a file or folder tells of."""
-    for split, words in SPLIT_WORDS.items():
-        if any(word in name.lower() for word in words):
+    for split in SPLIT_NAMES:
+        if split in name.lower():
             return split
     return None
 
@@ -178,7 +176,7 @@ def make_data(root: Path, splits: dict[str, DetectionSplit]) -> AnnotatedData:
         splits: ``'train'`` and maybe ``'val'`` and ``'test'``.
     """
     # Training decides the order of classes, whatever its file is called.
-    splits = {name: splits[name] for name in SPLIT_WORDS if name in splits}
+    splits = {name: splits[name] for name in SPLIT_NAMES if name in splits}
     notes: list[str] = []
     if 'test' in splits and not splits['test'].coco['annotations']:
         del splits['test']

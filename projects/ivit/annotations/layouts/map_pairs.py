@@ -1,11 +1,11 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Find the label map of each image by its name."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..faults import Faults
-from ..records import IMAGE_SUFFIXES
+from ..records import IMAGE_SUFFIXES, list_images
 from . import fault_kinds
 from .folders import stem_within
 
@@ -57,12 +57,12 @@ def pair_maps(
     """
     by_stem = {
         stem_within(path, maps): path
-        for path in list_files(maps, MAP_SUFFIXES)
+        for path in list_images(maps, MAP_SUFFIXES)
     }
     owned: set[str] = set()
     pairs = []
     taken = set()
-    for image in list_files(images, IMAGE_SUFFIXES):
+    for image in list_images(images):
         names = possible_names(stem_within(image, images), MAP_ENDINGS)
         owned.update(names)
         owned.update(possible_names(stem_within(image, images), OTHER_ENDINGS))
@@ -94,14 +94,3 @@ def possible_names(stem: str, map_endings: Iterable[str]) -> list[str]:
 def without_endings(stem: str, endings: Iterable[str]) -> list[str]:
     """A stem without each of the endings that it has."""
     return [stem[: -len(end)] for end in endings if stem.endswith(end)]
-
-
-def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Files in a folder, at any depth, in the order of names."""
-    return sorted(
-        path
-        for path in folder.rglob('*')
-        if path.suffix.lower() in suffixes
-        and not path.name.startswith('.')
-        and path.is_file()
-    )
