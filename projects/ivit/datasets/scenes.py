@@ -7,12 +7,14 @@ order and by any process.
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import skimage
 from PIL import Image, ImageDraw
+
+from .textures import random_rotation, random_texture
 
 #: Alphabetical, as mmpretrain numbers class folders by their sorted names.
 CLASSES = ('circle', 'cross', 'ring', 'square', 'star', 'triangle')
@@ -112,8 +114,11 @@ def draw_scene(seed: int, split: str, index: int, image_size: int) -> Scene:
             seen = np.concatenate([masks & ~mask, mask[None]])
             areas = [*full_areas, full_area]
             if (seen.sum((1, 2)) >= MIN_VISIBLE * np.array(areas)).all():
-                texture = _random_texture(
-                    rng, split, canvas[mask].mean(0), canvas
+                texture = random_texture(
+                    rng,
+                    image_size,
+                    behind=canvas[mask].mean(0),
+                    photograph=partial(_photo_crop, rng, split, image_size),
                 )
                 canvas += alpha[..., None] * (texture - canvas)
                 labels.append(label)
@@ -185,15 +190,9 @@ def _random_outlines(
     low, high = np.log(DIAMETERS)
     radius = np.exp(rng.uniform(low, high)) * size / 2
     stretch = np.diag([rng.uniform(0.75, 1), 1])
-    linear = _rotation(rng) @ stretch @ _rotation(rng) * radius
+    linear = random_rotation(rng) @ stretch @ random_rotation(rng) * radius
     centre = rng.uniform(0.08, 0.92, 2) * size
     return [points @ linear.T + centre for points in outlines]
-
-
-def _rotation(rng: np.random.Generator) -> np.ndarray:
-    angle = rng.uniform(0, 2 * np.pi)
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c, -s], [s, c]])
 
 
 def _rasterise(
@@ -221,50 +220,6 @@ def _rasterise(
 def _polygon_area(points: np.ndarray) -> float:
     x, y = points.T
     return abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
-
-
-def _random_texture(
-    rng: np.random.Generator,
-    split: str,
-    behind: np.ndarray,
-    canvas: np.ndarray,
-) -> np.ndarray:
-    """A random surface for a shape.
-
-    Args:
-        rng: The scene's generator.
-        split: ``'train'`` or ``'val'``.
-        behind: Mean colour ``(3,)`` behind the shape; the surface differs.
-        canvas: The scene, ``(S, S, 3)``, for its size.
-
-    Returns:
-        ``(S, S, 3)``.
-    """
-    size = len(canvas)
-    colours = rng.uniform(0, 255, (3, 3))
-    contrast = np.abs(colours - behind).sum(1)
-    colour = colours[contrast.argmax()]
-    other = colour + rng.uniform(-110, 110, 3)
-    kind = rng.choice(['plain', 'stripes', 'checks', 'clouds', 'photograph'])
-    v, u = np.mgrid[:size, :size]
-    x, y = np.tensordot(_rotation(rng), np.stack([u, v]), 1)
-    if kind == 'plain':
-        pattern: np.ndarray = np.zeros((size, size))
-    elif kind in ('stripes', 'checks'):
-        frequency = 2 * np.pi / rng.uniform(0.04, 0.12) / size
-        pattern = np.sin(frequency * x + rng.uniform(0, 2 * np.pi))
-        if kind == 'checks':
-            pattern = pattern * np.sin(frequency * y)
-        pattern = 1 / (1 + np.exp(-4 * pattern))
-    elif kind == 'clouds':
-        grid = Image.fromarray(rng.uniform(0, 1, (12, 12)).astype('float32'))
-        bicubic = Image.Resampling.BICUBIC
-        pattern = np.asarray(grid.resize((size, size), bicubic), float)
-    else:
-        pattern = _photo_crop(rng, split, size).mean(-1) / 255
-    surface = colour + pattern[..., None] * (other - colour)
-    light = 1 + rng.uniform(0, 0.35) * (x - x.mean()) / size
-    return surface * light[..., None]
 
 
 def _to_uint8(pixels: np.ndarray) -> np.ndarray:
