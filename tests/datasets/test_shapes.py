@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from ivit.datasets import ensure_shapes, shapes
+from ivit.datasets import made_once, ensure_shapes, shapes
 from ivit.datasets.scenes import CLASSES
 
 TINY = dict(num_train=6, num_val=3, image_size=64, seed=1)
@@ -37,8 +37,8 @@ def test_same_settings_same_bytes(root, tmp_path):
 
 
 def test_several_processes_draw_the_same_bytes(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(shapes, '_LEAST_IN_PARALLEL', 1)
-    assert shapes._count_workers(TINY['num_val']) == os.cpu_count()
+    monkeypatch.setattr(made_once, '_LEAST_IN_PARALLEL', 1)
+    assert made_once.count_workers(TINY['num_val']) == os.cpu_count()
     state = torch.get_rng_state()
     assert digest(ensure_shapes(tmp_path / 'b', **TINY)) == digest(root)
     assert torch.equal(torch.get_rng_state(), state)

@@ -13,23 +13,18 @@
 
 import json
 import os
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
-from multiprocessing import current_process
 from pathlib import Path
 
 import numpy as np
 import PIL
-from mmengine.logging import print_log
 from PIL import Image
 from pycocotools import mask as coco_mask
 from rich.progress import Progress
 from torch import Generator
 from torch.utils.data import DataLoader, Dataset
 
+from .made_once import count_workers, make_once
 from .scenes import CLASSES, SPLITS, Scene, draw_scene
 
 #: Increased with every change after which the same settings give other files.
@@ -37,7 +32,6 @@ FORMAT = 1
 MARKER = 'shapes.json'
 _CROP_CONTEXT = 1.3  # side of a crop over the object's longer side
 _JPEG_QUALITY = 92
-_LEAST_IN_PARALLEL = 100  # for fewer, starting processes takes longer
 
 
 def ensure_shapes(
@@ -49,11 +43,7 @@ def ensure_shapes(
 ) -> Path:
     """Make the data set in ``root`` unless it is there already.
 
-    Several processes may call this at once. One makes the data set while the
-    others wait for a lock. Where the file system has no locks, each makes it,
-    and the first to finish wins. The files are written to a hidden folder
-    beside ``root`` that is renamed when it is complete: an interrupted
-    process leaves no incomplete ``root``.
+    Several processes may call this at once; see :func:`.made_once.make_once`.
 
     Args:
         root: Folder of the data set. An existing one is never changed.
@@ -84,52 +74,13 @@ def ensure_shapes(
                 f'>= {lowest[name]}'
             )
     root = Path(root)
-    if not root.exists():
-        root.parent.mkdir(parents=True, exist_ok=True)
-        with _hold_lock(root):
-            if not root.exists():
-                _make_root(root, settings)
+    make_once(
+        root,
+        lambda build: _write_files(build, settings),
+        'the shapes data set',
+    )
     _check_root(root, settings)
     return root
-
-
-@contextmanager
-def _hold_lock(root: Path) -> Iterator[None]:
-    """Hold ``.{name}.lock`` beside ``root``, where the system has locks."""
-    try:
-        import fcntl
-    except ImportError:  # not POSIX
-        yield
-        return
-    with open(root.with_name(f'.{root.name}.lock'), 'w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print_log(
-                f'waiting for another process that makes {root}',
-                logger='current',
-            )
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:  # a file system without locks
-            pass
-        yield
-
-
-def _make_root(root: Path, settings: dict[str, int]) -> None:
-    # Not of tempfile.mkdtemp, whose folders no other user may read.
-    build = root.with_name(f'.{root.name}.{uuid.uuid4().hex}')
-    print_log(f'making the shapes data set in {root}', logger='current')
-    try:
-        build.mkdir()
-        _write_files(build, settings)
-        try:
-            os.rename(build, root)
-        except OSError:
-            if not root.is_dir():
-                raise
-            # Another process was first; the caller checks its folder.
-    finally:
-        shutil.rmtree(build, ignore_errors=True)
 
 
 class _SceneWriter(Dataset):
@@ -165,17 +116,9 @@ class _SceneWriter(Dataset):
         return _describe(index, scene)
 
 
-def _count_workers(scenes: int) -> int:
-    """Processes that draw beside this one; 0, and this one draws."""
-    # A data loader's own worker may not start processes.
-    if scenes < _LEAST_IN_PARALLEL or current_process().daemon:
-        return 0
-    return os.cpu_count() or 0
-
-
 def _write_files(root: Path, settings: dict[str, int]) -> None:
     scenes = {split: _SceneWriter(root, split, settings) for split in SPLITS}
-    (root / 'annotations').mkdir()
+    (root / 'annotations').mkdir(parents=True)
     # rich draws a moving bar on a terminal, and one line in a log file.
     with Progress() as progress:
         total = sum(map(len, scenes.values()))
@@ -196,7 +139,7 @@ def _write_files(root: Path, settings: dict[str, int]) -> None:
             for image, objects in DataLoader(
                 scenes[split],
                 batch_size=None,
-                num_workers=_count_workers(len(scenes[split])),
+                num_workers=count_workers(len(scenes[split])),
                 # The training's own random numbers stay what they are.
                 generator=Generator(),
             ):
