@@ -1,9 +1,17 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Categories of fractals: one iterated function system each."""
 
-import numpy as np
+from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
+from rich.progress import Progress
+from torch import Generator
+from torch.utils.data import DataLoader
+
+from ..made_once import count_workers, make_once
 from .systems import (
+    NUM_MAPS,
     FractalSystem,
     determinants,
     hit_pixels,
@@ -20,6 +28,81 @@ MARGIN = 6
 #: looks the same.
 DENSITY = NUM_POINTS / IMAGE_SIZE**2
 PERTURBED_FILLING_RATE = 0.05  # the least that 1p-frac draws
+
+
+class Categories:
+    """The systems of all categories, searched once and kept in a file.
+
+    Args:
+        num_categories: Number of categories.
+        find: Finds the system of the category of a number.
+    """
+
+    def __init__(
+        self, num_categories: int, find: Callable[[int], FractalSystem]
+    ) -> None:
+        self.num_categories = num_categories
+        self.find = find
+
+    def __len__(self) -> int:
+        return self.num_categories
+
+    def __getitem__(self, category: int) -> FractalSystem:
+        return self.find(category)
+
+    def load(self, path: Path) -> list[FractalSystem]:
+        """Read the systems from a file, which is made if it is not there.
+
+        Args:
+            path: The file, ``.npy``: for each category seven rows of the six
+                parameters and the probability, not a number behind the last
+                map.
+
+        Raises:
+            ValueError: If the file has something else.
+        """
+        make_once(path, self._write, f'{len(self)} categories of fractals')
+        try:
+            table = np.load(path)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f'{path} cannot be read ({error}). Remove it by hand, and it '
+                'will be made anew.'
+            ) from error
+        if table.shape != (len(self), NUM_MAPS[1], 7):
+            raise ValueError(
+                f'{path} has an array {table.shape} instead of '
+                f'{(len(self), NUM_MAPS[1], 7)}. Remove it by hand, and it '
+                'will be made anew.'
+            )
+        return [
+            FractalSystem(rows[:, :6], rows[:, 6])
+            for rows in (part[~np.isnan(part[:, 0])] for part in table)
+        ]
+
+    def _write(self, path: Path) -> None:
+        table = np.full((len(self), NUM_MAPS[1], 7), np.nan)
+        # rich draws a moving bar on a terminal, one line in a log file.
+        with Progress() as progress:
+            bar = progress.add_task('Searching fractals', total=len(self))
+            loader = DataLoader(
+                self,  # type: ignore[arg-type]  # it has what is needed
+                batch_size=None,
+                num_workers=count_workers(len(self)),
+                collate_fn=_as_it_is,
+                # The training's own random numbers stay what they are.
+                generator=Generator(),
+            )
+            for rows, system in zip(table, loader, strict=True):
+                rows[: len(system.maps), :6] = system.maps
+                rows[: len(system.maps), 6] = system.probabilities
+                progress.advance(bar)
+        with path.open('wb') as file:  # np.save would add a suffix
+            np.save(file, table)
+
+
+def _as_it_is(system: FractalSystem) -> FractalSystem:
+    return system
 
 
 def search_category(
