@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from ivit.datasets import made_once, ensure_shapes, shapes
-from ivit.datasets.scenes import CLASSES
+from ivit.datasets import ensure_shapes, made_once, scene_files, shapes
+from ivit.datasets.scenes import Scene
+from ivit.datasets.shape_scenes import CLASSES
 
 TINY = dict(num_train=6, num_val=3, image_size=64, seed=1)
 
@@ -107,11 +108,10 @@ def test_the_object_is_in_the_middle_of_its_crop(tmp_path):
     mask = np.zeros((1, 64, 64), bool)
     mask[0, 40:60, 2:22] = True
     image = np.repeat(mask[0, ..., None], 3, 2) * np.uint8(255)
-    (tmp_path / 'images' / 'val').mkdir(parents=True)
-    (tmp_path / 'labels' / 'val').mkdir(parents=True)
     (tmp_path / 'classes' / 'val' / 'square').mkdir(parents=True)
-    scene = shapes.Scene(image, [CLASSES.index('square')], mask)
-    shapes._write_scene(tmp_path, 'val', 7, scene)
+    scene = Scene(image, [CLASSES.index('square')], mask)
+    folder = tmp_path / 'classes' / 'val'
+    scene_files._write_crops(folder, CLASSES, 7, scene)
     path = tmp_path / 'classes' / 'val' / 'square' / '000007_0.jpg'
     white = np.asarray(Image.open(path)).mean(-1) > 128
     assert white[16, 16]
@@ -238,13 +238,13 @@ def test_leftovers_of_a_killed_run_do_no_harm(root, tmp_path):
 def _race(folder, barrier, results):
     """What a process of a distributed run does; reports how often it built."""
     builds = []
-    write = shapes._write_files
+    write = scene_files._write_files
 
     def count(*args):
         builds.append(1)
         write(*args)
 
-    shapes._write_files = count
+    scene_files._write_files = count
     barrier.wait()
     ensure_shapes(folder, **TINY)
     results.put(len(builds))
@@ -282,15 +282,15 @@ def test_processes_that_start_at_once(root, tmp_path, monkeypatch, locks):
 def test_the_loser_of_the_rename_takes_the_winners_folder(
     root, tmp_path, monkeypatch
 ):
-    write = shapes._write_files
+    write = scene_files._write_files
 
-    def overtaken(build, settings):
-        write(build, settings)
-        write(tmp_path / 'other', settings)
+    def overtaken(build, *args):
+        write(build, *args)
+        write(tmp_path / 'other', *args)
         (tmp_path / 'other').rename(tmp_path / 'shapes')
 
     (tmp_path / 'other').mkdir()
-    monkeypatch.setattr(shapes, '_write_files', overtaken)
+    monkeypatch.setattr(scene_files, '_write_files', overtaken)
     made = ensure_shapes(tmp_path / 'shapes', **TINY)
     assert digest(made) == digest(root)
     assert {p.name for p in tmp_path.iterdir()} == {'shapes', '.shapes.lock'}

@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS, DefaultScope, init_default_scope
 from mmengine.runner import Runner
 
 from ivit.datasets import shapes
-from ivit.datasets.scenes import CLASSES
+from ivit.datasets.shape_scenes import CLASSES
 
 BASES = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 TINY = dict(num_train=6, num_val=3, image_size=64, seed=1)

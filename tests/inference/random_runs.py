@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from ivit.datasets.scenes import CLASSES, PALETTE
+from ivit.datasets.shape_scenes import CLASSES, PALETTE
 from ivit.engine import find_config
 
 DETECTOR = 'mask_rcnn_ivit_n_shapes'

@@ -5,7 +5,7 @@ from mmengine.registry import DATASETS
 from mmpretrain.datasets import CustomDataset
 
 from .mixin import ShapesMixin
-from .scenes import CLASSES, PALETTE
+from .shape_scenes import CLASSES, PALETTE
 
 
 @DATASETS.register_module()

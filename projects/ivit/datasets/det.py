@@ -5,7 +5,7 @@ from mmdet.datasets import CocoDataset
 from mmengine.registry import DATASETS
 
 from .mixin import ShapesMixin
-from .scenes import CLASSES, PALETTE
+from .shape_scenes import CLASSES, PALETTE
 
 
 @DATASETS.register_module()

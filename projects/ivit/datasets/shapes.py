@@ -1,37 +1,14 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""The files of the ``shapes`` data set, made on first use.
+"""The ``shapes`` data set: six shapes on photographs."""
 
-::
-
-    data/shapes/
-      annotations/instances_{train,val}.json   COCO instances, masks as RLE
-      images/{train,val}/000001.jpg
-      labels/{train,val}/000001.png            0 background, 1.. the classes
-      classes/{train,val}/{class}/000001_0.jpg one object, centred
-      shapes.json                              settings, file counts, versions
-"""
-
-import json
-import os
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-import PIL
-from PIL import Image
-from pycocotools import mask as coco_mask
-from rich.progress import Progress
-from torch import Generator
-from torch.utils.data import DataLoader, Dataset
-
-from .made_once import count_workers, make_once
-from .scenes import CLASSES, SPLITS, Scene, draw_scene
+from .scene_files import LOWEST, SceneSource, check_settings, ensure_scenes
+from .shape_scenes import CLASSES, draw_scene
 
 #: Increased with every change after which the same settings give other files.
 FORMAT = 1
-MARKER = 'shapes.json'
-_CROP_CONTEXT = 1.3  # side of a crop over the object's longer side
-_JPEG_QUALITY = 92
 
 
 def ensure_shapes(
@@ -43,7 +20,8 @@ def ensure_shapes(
 ) -> Path:
     """Make the data set in ``root`` unless it is there already.
 
-    Several processes may call this at once; see :func:`.made_once.make_once`.
+    See :func:`.scene_files.ensure_scenes`, and the docstring of its file for
+    what lies where.
 
     Args:
         root: Folder of the data set. An existing one is never changed.
@@ -66,203 +44,14 @@ def ensure_shapes(
         'image_size': image_size,
         'seed': seed,
     }
-    lowest = {'num_train': 1, 'num_val': 1, 'image_size': 32, 'seed': 0}
-    for name, value in settings.items():
-        if not isinstance(value, int) or value < lowest[name]:
-            raise ValueError(
-                f'{name}={value!r} of the shapes data set must be an integer '
-                f'>= {lowest[name]}'
-            )
-    root = Path(root)
-    make_once(
-        root,
-        lambda build: _write_files(build, settings),
-        'the shapes data set',
+    check_settings(settings, LOWEST, 'shapes')
+    draw = partial(draw_scene, seed, image_size=image_size)
+    source = SceneSource(
+        'shapes',
+        format=FORMAT,
+        classes=CLASSES,
+        draw=draw,
+        with_crops=True,
+        packages=('numpy', 'scikit-image', 'Pillow'),
     )
-    _check_root(root, settings)
-    return root
-
-
-class _SceneWriter(Dataset):
-    """Draws and writes the scene that is asked for, and returns its answers.
-
-    A data loader asks in several processes and keeps the order.
-
-    Args:
-        root: Folder of the data set.
-        split: ``'train'`` or ``'val'``.
-        settings: Those of :func:`ensure_shapes`.
-    """
-
-    def __init__(
-        self, root: Path, split: str, settings: dict[str, int]
-    ) -> None:
-        self.root = root
-        self.split = split
-        self.settings = settings
-
-    def __len__(self) -> int:
-        return self.settings[f'num_{self.split}']
-
-    def __getitem__(self, position: int) -> tuple[dict, list[dict]]:
-        index = position + 1
-        scene = draw_scene(
-            self.settings['seed'],
-            self.split,
-            index,
-            self.settings['image_size'],
-        )
-        _write_scene(self.root, self.split, index, scene)
-        return _describe(index, scene)
-
-
-def _write_files(root: Path, settings: dict[str, int]) -> None:
-    scenes = {split: _SceneWriter(root, split, settings) for split in SPLITS}
-    (root / 'annotations').mkdir(parents=True)
-    # rich draws a moving bar on a terminal, and one line in a log file.
-    with Progress() as progress:
-        total = sum(map(len, scenes.values()))
-        bar = progress.add_task('Drawing scenes', total=total)
-        for split in SPLITS:
-            for folder in ('images', 'labels'):
-                (root / folder / split).mkdir(parents=True)
-            for name in CLASSES:  # mmpretrain needs empty ones too
-                (root / 'classes' / split / name).mkdir(parents=True)
-            coco: dict[str, list] = {
-                'images': [],
-                'annotations': [],
-                'categories': [
-                    {'id': i, 'name': name}
-                    for i, name in enumerate(CLASSES, 1)
-                ],
-            }
-            for image, objects in DataLoader(
-                scenes[split],
-                batch_size=None,
-                num_workers=count_workers(len(scenes[split])),
-                # The training's own random numbers stay what they are.
-                generator=Generator(),
-            ):
-                coco['images'].append(image)
-                # COCOeval misreads id 0.
-                first = len(coco['annotations']) + 1
-                coco['annotations'] += [
-                    {'id': i, **item} for i, item in enumerate(objects, first)
-                ]
-                progress.advance(bar)
-            path = root / 'annotations' / f'instances_{split}.json'
-            path.write_text(json.dumps(coco, separators=(',', ':')))
-    marker = {
-        'format': FORMAT,
-        'settings': settings,
-        'classes': CLASSES,
-        'files': _count_files(root),
-        'versions': {
-            'numpy': np.__version__,
-            'scikit-image': version('scikit-image'),
-            'Pillow': PIL.__version__,
-        },
-    }
-    (root / MARKER).write_text(json.dumps(marker, indent=2) + '\n')
-
-
-def _write_scene(root: Path, split: str, index: int, scene: Scene) -> None:
-    image = Image.fromarray(scene.image)
-    image.save(
-        root / 'images' / split / f'{index:06d}.jpg', quality=_JPEG_QUALITY
-    )
-    label_map = Image.fromarray(scene.label_map())
-    label_map.save(root / 'labels' / split / f'{index:06d}.png')
-    margin = len(scene.image)
-    reflected = np.pad(np.arange(margin), margin, 'reflect')
-    padded_image = Image.fromarray(scene.image[reflected][:, reflected])
-    for i, (x, y, width, height) in enumerate(scene.boxes()):
-        half = _CROP_CONTEXT * max(width, height) / 2
-        centre_x, centre_y = x + width / 2 + margin, y + height / 2 + margin
-        crop = padded_image.resize(
-            (margin // 2, margin // 2),
-            Image.Resampling.BILINEAR,
-            (
-                centre_x - half,
-                centre_y - half,
-                centre_x + half,
-                centre_y + half,
-            ),
-        )
-        folder = root / 'classes' / split / CLASSES[scene.labels[i]]
-        crop.save(folder / f'{index:06d}_{i}.jpg', quality=_JPEG_QUALITY)
-
-
-def _describe(index: int, scene: Scene) -> tuple[dict, list[dict]]:
-    """COCO's entries for an image and, but for their ids, its objects."""
-    height, width = scene.image.shape[:2]
-    image = {
-        'id': index,
-        'file_name': f'{index:06d}.jpg',
-        'height': height,
-        'width': width,
-    }
-    objects = []
-    for label, mask, box in zip(
-        scene.labels, scene.masks, scene.boxes().tolist(), strict=True
-    ):
-        rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-        objects.append(
-            {
-                'image_id': index,
-                'category_id': label + 1,
-                'bbox': box,
-                'area': int(mask.sum()),
-                'segmentation': {
-                    'size': [height, width],
-                    'counts': rle['counts'].decode('ascii'),
-                },
-                'iscrowd': 0,
-            }
-        )
-    return image, objects
-
-
-def _count_files(root: Path) -> dict[str, int]:
-    """Number of files in each folder, by its path relative to ``root``."""
-    return {
-        Path(folder).relative_to(root).as_posix(): len(files)
-        for folder, _, files in sorted(os.walk(root))
-        if files and Path(folder) != root
-    }
-
-
-def _check_root(root: Path, settings: dict[str, int]) -> None:
-    """Raise ``ValueError`` unless ``root`` is complete, with ``settings``."""
-    remedy = (
-        'Name another folder as data_root, or remove this one by hand and it '
-        'will be made anew.'
-    )
-    try:
-        marker = json.loads((root / MARKER).read_text())
-        found = {'format': marker['format'], **marker['settings']}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(
-            f'{root} exists but is not a shapes data set: it has no readable '
-            f'{MARKER}. {remedy}'
-        ) from None
-    wanted = {'format': FORMAT, **settings}
-    other = [
-        f'{name} {found.get(name)} instead of {value}'
-        for name, value in wanted.items()
-        if found.get(name) != value
-    ]
-    if other:
-        raise ValueError(
-            f'{root} holds a shapes data set of other settings: '
-            f'{", ".join(other)}. Give all data sets of the config the same '
-            f'settings. {remedy}'
-        )
-    present = _count_files(root)
-    missing = [
-        f'{number - present.get(folder, 0)} of {number} in {folder}'
-        for folder, number in marker['files'].items()
-        if present.get(folder, 0) < number
-    ]
-    if missing:
-        raise ValueError(f'{root} lacks files: {", ".join(missing)}. {remedy}')
+    return ensure_scenes(root, settings, source)

@@ -4,10 +4,9 @@ import sys
 import numpy as np
 import pytest
 
-from ivit.datasets.scenes import (
+from ivit.datasets.scenes import MAX_OBJECTS, MIN_VISIBLE
+from ivit.datasets.shape_scenes import (
     CLASSES,
-    MAX_OBJECTS,
-    MIN_VISIBLE,
     PALETTE,
     PHOTOGRAPHS,
     draw_scene,
@@ -58,7 +57,7 @@ def test_label_map_is_the_union_of_the_masks(scenes):
 
 def test_occlusion_happens_and_is_bounded(monkeypatch, scenes):
     """Later objects hide earlier ones, never more than the bound says."""
-    from ivit.datasets import scenes as module
+    from ivit.datasets import shape_scenes as module
 
     drawn = []
     rasterise = module._rasterise
@@ -141,7 +140,7 @@ def test_image_size_scales_the_objects():
 
 
 def test_train_and_val_see_different_parts_of_a_photograph(monkeypatch):
-    from ivit.datasets import scenes as module
+    from ivit.datasets import shape_scenes as module
 
     crops = {'train': [], 'val': []}
     photograph = module._photograph
@@ -168,7 +167,7 @@ def test_train_and_val_see_different_parts_of_a_photograph(monkeypatch):
 
 def test_no_download(monkeypatch):
     """All photographs come from the wheel, without pooch."""
-    from ivit.datasets import scenes as module
+    from ivit.datasets import shape_scenes as module
 
     monkeypatch.setitem(sys.modules, 'pooch', None)  # importing it fails
     module._photograph.cache_clear()
