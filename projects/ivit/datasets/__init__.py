@@ -4,34 +4,25 @@
 from mmengine.registry import DATASETS
 
 from ..frameworks import import_or_placeholder, is_placeholder
+from .fractals.scenes import ensure_fractal_scenes
 from .fractals.transform import DrawFractal
 from .shapes import ensure_shapes
 
-ShapesDetDataset = import_or_placeholder(
-    f'{__name__}.det', 'ShapesDetDataset', 'mmdet', DATASETS
-)
-ShapesSegDataset = import_or_placeholder(
-    f'{__name__}.seg', 'ShapesSegDataset', 'mmseg', DATASETS
-)
-ShapesClsDataset = import_or_placeholder(
-    f'{__name__}.cls', 'ShapesClsDataset', 'mmpretrain', DATASETS
-)
-FractalDataset = import_or_placeholder(
-    f'{__name__}.fractals.dataset', 'FractalDataset', 'mmpretrain', DATASETS
-)
-OneFractalDataset = import_or_placeholder(
-    f'{__name__}.fractals.dataset', 'OneFractalDataset', 'mmpretrain', DATASETS
-)
+__all__ = ['DrawFractal', 'ensure_fractal_scenes', 'ensure_shapes']
 
-__all__ = ['DrawFractal', 'ensure_shapes']
-__all__ += [
-    cls.__name__
-    for cls in (
-        ShapesDetDataset,
-        ShapesSegDataset,
-        ShapesClsDataset,
-        FractalDataset,
-        OneFractalDataset,
-    )
-    if not is_placeholder(cls)
-]
+for _module, _framework, _names in (
+    ('det', 'mmdet', ('ShapesDetDataset', 'FractalScenesDetDataset')),
+    ('seg', 'mmseg', ('ShapesSegDataset', 'FractalScenesSegDataset')),
+    ('cls', 'mmpretrain', ('ShapesClsDataset',)),
+    (
+        'fractals.dataset',
+        'mmpretrain',
+        ('FractalDataset', 'OneFractalDataset'),
+    ),
+):
+    for _name in _names:
+        globals()[_name] = _class = import_or_placeholder(
+            f'{__name__}.{_module}', _name, _framework, DATASETS
+        )
+        if not is_placeholder(_class):
+            __all__ += [_name]

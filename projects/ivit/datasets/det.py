@@ -1,10 +1,10 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""``shapes`` for mmdet: boxes and instance masks."""
+"""Scenes for mmdet: boxes and instance masks."""
 
 from mmdet.datasets import CocoDataset
 from mmengine.registry import DATASETS
 
-from .mixin import ShapesMixin
+from .mixin import FractalScenesMixin, ShapesMixin
 from .shape_scenes import CLASSES, PALETTE
 
 
@@ -16,3 +16,12 @@ class ShapesDetDataset(ShapesMixin, CocoDataset):
     """
 
     METAINFO = {'classes': CLASSES, 'palette': list(PALETTE)}
+
+
+@DATASETS.register_module()
+class FractalScenesDetDataset(FractalScenesMixin, CocoDataset):
+    """Instances of ``fractal scenes`` in COCO's format.
+
+    It takes the arguments of ``FractalScenesMixin`` and of mmdet's
+    ``CocoDataset``.
+    """

@@ -1,10 +1,10 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""``shapes`` for mmseg: label maps with background as class 0."""
+"""Scenes for mmseg: label maps with background as class 0."""
 
 from mmengine.registry import DATASETS
 from mmseg.datasets import BaseSegDataset
 
-from .mixin import ShapesMixin
+from .mixin import FractalScenesMixin, ShapesMixin
 from .shape_scenes import CLASSES, PALETTE
 
 
@@ -20,3 +20,14 @@ class ShapesSegDataset(ShapesMixin, BaseSegDataset):
         'classes': ('background', *CLASSES),
         'palette': [(0, 0, 0), *PALETTE],
     }
+
+
+@DATASETS.register_module()
+class FractalScenesSegDataset(FractalScenesMixin, BaseSegDataset):
+    """Label maps of ``fractal scenes``.
+
+    It takes the arguments of ``FractalScenesMixin`` and of mmseg's
+    ``BaseSegDataset``.
+    """
+
+    with_background = True

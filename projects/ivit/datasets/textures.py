@@ -1,13 +1,14 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Random surfaces for things that are drawn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
 from PIL import Image
 
-KINDS = ('plain', 'stripes', 'checks', 'clouds')
+PLAIN = 'plain'
+KINDS = (PLAIN, 'stripes', 'checks', 'clouds')
 PHOTOGRAPH = 'photograph'
 
 
@@ -23,6 +24,7 @@ def random_texture(
     size: int,
     behind: np.ndarray,
     photograph: Callable[[], np.ndarray] | None = None,
+    kinds: Sequence[str] = KINDS,
 ) -> np.ndarray:
     """A random surface: two colours in a pattern, and light from one side.
 
@@ -33,6 +35,7 @@ def random_texture(
         photograph: Gives a photograph ``(S, S, 3)`` in 0..255, whose
             brightness is one more kind of pattern; None for patterns by
             formulas alone.
+        kinds: Those of ``KINDS`` to choose from, all as likely.
 
     Returns:
         ``(S, S, 3)``, float, in about 0..255.
@@ -41,10 +44,11 @@ def random_texture(
     contrast = np.abs(colours - behind).sum(1)
     colour = colours[contrast.argmax()]
     other = colour + rng.uniform(-110, 110, 3)
-    kinds = KINDS if photograph is None else (*KINDS, PHOTOGRAPH)
+    if photograph is not None:
+        kinds = (*kinds, PHOTOGRAPH)
     kind = rng.choice(kinds)
     x, y = np.tensordot(random_rotation(rng), _grid(size), 1)
-    if kind == 'plain':
+    if kind == PLAIN:
         pattern: np.ndarray = np.zeros((size, size))
     elif kind in ('stripes', 'checks'):
         frequency = 2 * np.pi / rng.uniform(0.04, 0.12) / size

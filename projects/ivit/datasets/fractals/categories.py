@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.progress import Progress
@@ -85,7 +86,7 @@ class Categories:
         # rich draws a moving bar on a terminal, one line in a log file.
         with Progress() as progress:
             bar = progress.add_task('Searching fractals', total=len(self))
-            loader = DataLoader(
+            loader: DataLoader = DataLoader(
                 self,  # type: ignore[arg-type]  # it has what is needed
                 batch_size=None,
                 num_workers=count_workers(len(self)),
@@ -101,7 +102,13 @@ class Categories:
             np.save(file, table)
 
 
-def _as_it_is(system: FractalSystem) -> FractalSystem:
+def class_names(num_categories: int) -> list[str]:
+    """Names of the categories: ``fractal 000`` and so on."""
+    digits = len(str(num_categories - 1))
+    return [f'fractal {k:0{digits}d}' for k in range(num_categories)]
+
+
+def _as_it_is(system: Any) -> Any:
     return system
 
 

@@ -8,7 +8,12 @@ from typing import Any
 from mmengine.registry import DATASETS
 from mmpretrain.datasets import BaseDataset
 
-from .categories import Categories, perturb_fractal, search_category
+from .categories import (
+    Categories,
+    class_names,
+    perturb_fractal,
+    search_category,
+)
 from .systems import NUM_FLUCTUATIONS
 
 
@@ -75,9 +80,11 @@ class FractalDataset(BaseDataset):
         self.num_categories = num_categories
         self.num_fluctuations = num_fluctuations
         self.seed = seed
-        digits = len(str(num_categories - 1))
-        classes = [f'fractal {k:0{digits}d}' for k in range(num_categories)]
-        kwargs['metainfo'] = {'classes': classes, **kwargs.get('metainfo', {})}
+        metainfo = kwargs.pop('metainfo', None) or {}
+        kwargs['metainfo'] = {
+            'classes': class_names(num_categories),
+            **metainfo,
+        }
         super().__init__(ann_file='', data_root=data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:

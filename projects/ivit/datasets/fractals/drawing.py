@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from ..textures import random_texture
+from ..textures import KINDS, PLAIN, random_texture
 from .categories import DENSITY, IMAGE_SIZE, MARGIN
 from .systems import FractalSystem, hit_pixels, play_chaos_game
 
@@ -66,25 +66,36 @@ def reduce_mask(mask: np.ndarray) -> np.ndarray:
 
 
 def paint(
-    coverage: np.ndarray, rng: np.random.Generator, textured: bool
+    coverage: np.ndarray,
+    rng: np.random.Generator,
+    colour_prob: float,
+    texture_prob: float,
 ) -> np.ndarray:
     """Give a fractal and what is behind it a surface.
 
     Args:
         coverage: ``(S, S)``, how much of each pixel the fractal covers.
         rng: Makes all random choices.
-        textured: Whether both get random textures and colours, and the
-            picture some noise; otherwise the fractal is grey on black.
+        colour_prob: How likely the two have random surfaces and the picture
+            noise, instead of grey on black.
+        texture_prob: How likely a random surface has a texture instead of a
+            plain colour.
 
     Returns:
         ``(S, S, 3)`` uint8.
     """
-    if not textured:
+    if rng.random() >= colour_prob:
         picture = np.repeat((GREY * coverage)[..., None], 3, axis=-1)
     else:
         size = len(coverage)
-        behind = random_texture(rng, size, np.full(3, 127.0))
-        surface = random_texture(rng, size, behind.mean((0, 1)))
+        kinds = [
+            KINDS if textured else (PLAIN,)
+            for textured in rng.random(2) < texture_prob
+        ]
+        middle = np.full(3, 127.0)
+        behind = random_texture(rng, size, middle, kinds=kinds[0])
+        mean = behind.mean((0, 1))
+        surface = random_texture(rng, size, mean, kinds=kinds[1])
         picture = behind + coverage[..., None] * (surface - behind)
         noise = rng.standard_normal(picture.shape, np.float32)
         picture += rng.uniform(0, NOISE) * noise

@@ -149,8 +149,8 @@ def play_chaos_game(
             a, b, c, d, e, f = system.maps[choice].T
             x, y = a * x + b * y + e, c * x + d * y + f
             points[0, step], points[1, step] = x, y
-    points = points[:, BURN_IN:].reshape(2, -1)[:, :num_points]
-    return points if (np.abs(points) < FARTHEST).all() else None
+    flat = points[:, BURN_IN:].reshape(2, -1)[:, :num_points]
+    return flat if (np.abs(flat) < FARTHEST).all() else None
 
 
 def hit_pixels(points: np.ndarray, size: int, margin: int) -> np.ndarray:

@@ -24,21 +24,37 @@ class DrawFractal(BaseTransform):
         size: Side S of the picture, in pixels.
         patches: Whether each point is a random patch of 3 x 3 pixels, as in
             FractalDB and OFDB, at twice the resolution of the picture.
-        textures: Whether the fractal and what is behind it get random
-            textures and colours, after OFDB; otherwise it is grey on black.
+        colour_prob: How likely the picture has random colours and some
+            noise, instead of grey on black as FractalDB has it.
+        texture_prob: How likely, in a picture with colours, the fractal has a
+            random texture (after OFDB), and likewise what is behind it,
+            instead of a plain colour.
         max_kept: Number of instances whose points are kept in memory.
+
+    Raises:
+        ValueError: If an argument is out of its range.
     """
 
     def __init__(
         self,
         size: int = 64,
         patches: bool = True,
-        textures: bool = True,
+        colour_prob: float = 0.5,
+        texture_prob: float = 0.5,
         max_kept: int = 50_000,
     ) -> None:
+        if size < 1:
+            raise ValueError(f'size={size} must be positive')
+        for name, value in (
+            ('colour_prob', colour_prob),
+            ('texture_prob', texture_prob),
+        ):
+            if not 0 <= value <= 1:
+                raise ValueError(f'{name}={value} must be in [0, 1]')
+        self.colour_prob = colour_prob
         self.size = size
         self.patches = patches
-        self.textures = textures
+        self.texture_prob = texture_prob
         self.max_kept = max_kept
         self._kept: dict[tuple[int, int], np.ndarray] = {}
 
@@ -53,7 +69,9 @@ class DrawFractal(BaseTransform):
         rng = np.random.default_rng(seed)
         if self.patches:
             hits = stamp_patches(hits, rng)
-        results['img'] = paint(reduce_mask(hits), rng, self.textures)
+        results['img'] = paint(
+            reduce_mask(hits), rng, self.colour_prob, self.texture_prob
+        )
         results['img_shape'] = results['ori_shape'] = (self.size, self.size)
         return results
 
