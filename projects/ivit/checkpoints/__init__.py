@@ -4,16 +4,19 @@
 from .convert import from_official, to_official
 from .download import load_from_http
 from .families import describe
-from .files import check_checkpoint_file
+from .files import check_checkpoint_file, find_checkpoint_file
 from .loaders import install_loaders, uninstall_loaders
 from .official import extract_weights, register_official_loading
 from .publish import save_hashed, save_new, strip_checkpoint
+from .shipped import ShippedWeights, shipped_weights
 from .strict import register_strict_loading
 
 __all__ = [
+    'ShippedWeights',
     'check_checkpoint_file',
     'describe',
     'extract_weights',
+    'find_checkpoint_file',
     'from_official',
     'install_loaders',
     'load_from_http',
@@ -21,6 +24,7 @@ __all__ = [
     'register_strict_loading',
     'save_hashed',
     'save_new',
+    'shipped_weights',
     'strip_checkpoint',
     'to_official',
     'uninstall_loaders',

@@ -8,6 +8,11 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from mmengine.runner import checkpoint
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+
+from .shipped import SUFFIX as SAFETENSORS
+from .shipped import find_shipped, tell_names
 
 PICKLE = b'\x80'  # how a file of torch before 1.6 begins
 
@@ -32,6 +37,8 @@ def check_checkpoint_file(path: str | Path) -> None:
 
 def find_fault(path: Path) -> str | None:
     """What the first and last bytes show to be wrong, or None."""
+    if path.suffix == SAFETENSORS:
+        return _find_fault_of_safetensors(path)
     with path.open('rb') as file:
         start = file.read(512)
     if not start:
@@ -54,18 +61,54 @@ def find_fault(path: Path) -> str | None:
     return None
 
 
+def _find_fault_of_safetensors(path: Path) -> str | None:
+    try:
+        with safe_open(path, 'pt') as file:
+            return None if file.keys() else 'it has no tensors'
+    except SafetensorError as error:
+        return str(error)
+
+
+def find_checkpoint_file(filename: str | Path) -> Path:
+    """The file that a path or a name means.
+
+    Args:
+        filename: A file on the local disk, or the name of weights that come
+            with the package.
+
+    Raises:
+        FileNotFoundError: If there is neither.
+        ValueError: If the file of such weights was changed.
+    """
+    path = Path(filename).expanduser()
+    if path.is_file():
+        return path
+    shipped = find_shipped(str(filename))
+    if shipped is None:
+        raise FileNotFoundError(
+            f'checkpoint not found: {path.absolute()}. {tell_names()}'
+        )
+    return shipped
+
+
 def load_from_local(filename: str, map_location: Any = None) -> Any:
     """Load a local file, and say what is wrong if it cannot be read.
 
     It takes the place of mmengine's loader and calls it.
 
     Args:
-        filename: A file on the local disk.
+        filename: See :func:`find_checkpoint_file`.
         map_location: See ``torch.load``.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ValueError: If the file is not a checkpoint.
     """
+    filename = str(find_checkpoint_file(filename))
+    if filename.endswith(SAFETENSORS):
+        check_checkpoint_file(filename)
+        device = 'cpu' if callable(map_location) else map_location
+        return load_file(filename, str(device or 'cpu'))
     try:
         return checkpoint.load_from_local(filename, map_location)
     except (EOFError, RuntimeError, UnpicklingError) as error:

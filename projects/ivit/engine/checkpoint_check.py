@@ -12,7 +12,12 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..checkpoints import check_checkpoint_file, describe, extract_weights
+from ..checkpoints import (
+    check_checkpoint_file,
+    describe,
+    extract_weights,
+    find_checkpoint_file,
+)
 from ..nested import iterate_dicts
 from .errors import UsageError, listed
 
@@ -25,7 +30,8 @@ def check_checkpoint_path(path: str | None) -> None:
     """Check that a local file exists and is a checkpoint.
 
     Args:
-        path: Path of the file. An address such as ``https://...``, an empty
+        path: Path of the file, or the name of weights that come with the
+            package. An address such as ``https://...``, an empty
             string and None are not checked.
 
     Raises:
@@ -34,9 +40,10 @@ def check_checkpoint_path(path: str | None) -> None:
     """
     if not path or '://' in path:
         return
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise UsageError(f'checkpoint not found: {file.absolute()}')
+    try:
+        file = find_checkpoint_file(path)
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from None
     check_checkpoint_file(file)
 
 
