@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-# iViT-N, classes of fractals: pre-training without data.
+# iViT-N, classes of fractals at 64 x 64: pre-training without data.
 _base_ = [
     './_base_/datasets/fractals_classes.py',
     './_base_/schedules/fractals_cls.py',

@@ -7,7 +7,9 @@ fractals = dict(
     type='FractalDataset',
     data_root=data_root,
     num_categories=num_classes,
-    num_fluctuations=25,
+    # One instance a category, as in OFDB: patches, colours and crops take the
+    # place of others. FractalDB has 25.
+    num_fluctuations=1,
     filling_rate=0.2,
     seed=0,
 )
@@ -42,7 +44,11 @@ train_dataloader = dict(
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(**fractals, pipeline=train_pipeline),
+    dataset=dict(
+        type='RepeatDataset',  # 25,000 drawings are an epoch
+        times=25,
+        dataset=dict(**fractals, pipeline=train_pipeline),
+    ),
 )
 val_dataloader = dict(
     batch_size=128,
