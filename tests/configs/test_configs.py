@@ -50,8 +50,13 @@ EXPECTED = {
     *(f'upernet_{backbone}_ade20k' for backbone in SWIN),
     *(f'sem_fpn_{backbone}_ade20k' for backbone in PVT),
     *(
-        f'mask_rcnn_flatten_{family}_n_shapes'
+        f'mask_rcnn_flatten_{family}_n_{data}'
         for family in ('swin', 'pvt', 'pvt_v2', 'cswin')
+        for data in ('shapes', 'fractals')
+    ),
+    *(
+        f'{name}_n_fractals'
+        for name in ('mask_rcnn_ivit', 'upernet_ivit', 'upernet_flatten_swin')
     ),
 }
 BACKBONES = {
@@ -64,7 +69,7 @@ BACKBONES = {
 }
 NAME = re.compile(
     rf'({"|".join(HEADS)})_({"|".join(BACKBONES)})_([a-z]\d?)(_3x)?_'
-    r'(coco|ade20k|shapes)'
+    r'(coco|ade20k|shapes|fractals)'
 )
 SIZE = (70, 102)
 
@@ -180,12 +185,13 @@ def test_is_what_its_name_says(cfg, request):
         'coco': 'coco',
         'ade20k': 'ADEChallengeData2016',
         'shapes': 'shapes',
+        'fractals': 'fractal_scenes',
     }[data] in dataset.data_root
     if data == 'coco':
         assert cfg.train_cfg.max_epochs == (36 if schedule else 12)
     # The images of a step that the learning rate is meant for.
     base = cfg.auto_scale_lr.base_batch_size
-    gpus = 1 if data == 'shapes' else 8
+    gpus = 1 if data in ('shapes', 'fractals') else 8
     assert cfg.train_dataloader.batch_size * gpus == base
     for part in ('val', 'test'):
         assert cfg[f'{part}_dataloader'].dataset.pipeline

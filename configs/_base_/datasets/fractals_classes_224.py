@@ -30,7 +30,13 @@ train_pipeline = [
         magnitude_std=0.5,
         hparams=dict(pad_val=0, interpolation='bicubic'),
     ),
-    dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4),
+    dict(
+        type='ColorJitter',
+        brightness=0.4,
+        contrast=0.4,
+        saturation=0.4,
+        backend='cv2',
+    ),
     dict(
         type='RandomErasing',
         erase_prob=0.5,
@@ -45,6 +51,19 @@ train_pipeline = [
 test_pipeline = [
     dict(type='DrawFractal', size=image_size),
     dict(type='PackInputs'),
+]
+tta_pipeline = [
+    *test_pipeline[:-1],
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [
+                dict(type='RandomFlip', prob=0.0),
+                dict(type='RandomFlip', prob=1.0),
+            ],
+            [dict(type='PackInputs')],
+        ],
+    ),
 ]
 train_dataloader = dict(
     batch_size=256,

@@ -24,7 +24,14 @@ from ..frameworks import FRAMEWORKS
 from ..nested import innermost_datasets
 
 # Data sets that make or download their files on first use.
-SELF_MADE = ('Shapes', 'CIFAR', 'MNIST', 'FashionMNIST')
+SELF_MADE = (
+    'Shapes',
+    'Fractal',
+    'OneFractal',
+    'CIFAR',
+    'MNIST',
+    'FashionMNIST',
+)
 # The key that metainfo had before mmengine.
 OLD_KEY = 'CLASSES'
 
