@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from ivit.studies import transfer
+from ivit.studies import few_images, transfer
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = (3, 4)
@@ -147,7 +147,7 @@ def test_publishes_once(tmp_path):
     torch.save(dict(state_dict=state, optimizer={}), tmp_path / 'epoch_1.pth')
     last = tmp_path / 'last_checkpoint'
     last.write_text(str(tmp_path / 'epoch_1.pth'))
-    first = transfer._initial_weights(tmp_path)
+    first = few_images.backbone_from(tmp_path)
     init_cfg = first['model.backbone.init_cfg']
     assert init_cfg['prefix'] == 'backbone.'
     path = Path(init_cfg['checkpoint'])
@@ -155,14 +155,14 @@ def test_publishes_once(tmp_path):
     assert published['state_dict'].keys() == state.keys()
     assert 'optimizer' not in published
     last.unlink()  # not looked for again
-    assert transfer._initial_weights(tmp_path) == first
+    assert few_images.backbone_from(tmp_path) == first
 
 
 TINY = """
 import sys
 from pathlib import Path
 
-from ivit.studies import transfer
+from ivit.studies import few_images, transfer
 
 folder = Path(sys.argv[1])
 
@@ -178,13 +178,20 @@ def shrink(options, few):
         options[f'{dataset}.num_train'] = options[f'{dataset}.num_val'] = few
 
 
-shrink(transfer.PRETRAINING, 16)
-transfer.PRETRAINING.update(transfer._length('max_epochs', 2))
-for options in transfer.FINE_TUNING.values():
+def fine_tuning(task, backbone):
+    name, options = few_images.fine_tuning(task, backbone)
     shrink(options, 8)
-transfer.FINE_TUNING['Mask R-CNN'].update(transfer._length('max_epochs', 1))
-transfer.FINE_TUNING['UperNet'].update(transfer._length('max_iters', 2))
-transfer.FINE_TUNING['UperNet']['param_scheduler.1.begin'] = 0
+    if task == 'UperNet':
+        options |= few_images.length_options('max_iters', 2)
+        options['param_scheduler.1.begin'] = 0
+    else:
+        options |= few_images.length_options('max_epochs', 1)
+    return name, options
+
+
+shrink(transfer.PRETRAINING, 16)
+transfer.PRETRAINING.update(few_images.length_options('max_epochs', 2))
+transfer.fine_tuning = fine_tuning
 transfer.BACKBONES = {'FLatten-Swin-N': 'flatten_swin_n'}
 print(transfer.run_study(folder / 'study', [0], 2))
 """
