@@ -21,7 +21,8 @@ def find_config(name: str | Path) -> Path:
 
     Args:
         name: A path, or the stem of a config that comes with the package,
-            such as ``mask_rcnn_ivit_s_coco``. A path that exists wins.
+            such as ``mask_rcnn_ivit_s_coco`` or one in ``_base_/``. A path
+            that exists wins.
 
     Raises:
         UsageError: If there is neither; it names the nearest stems.
@@ -29,10 +30,10 @@ def find_config(name: str | Path) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    packaged = packaged_configs()
-    if str(name) in packaged:
-        return packaged[str(name)]
-    nearest = difflib.get_close_matches(path.stem, packaged, cutoff=0)
+    packaged = FOLDER / f'{name}.py'
+    if packaged.is_file():
+        return packaged
+    nearest = difflib.get_close_matches(path.stem, packaged_configs(), cutoff=0)
     raise UsageError(
         f'config not found: {path.absolute()}. Give the path of one, or the '
         f'name of one that comes with ivit, such as {", ".join(nearest)}'
