@@ -23,7 +23,7 @@ from .. import engine
 from ..annotations import AnnotatedData, Task
 from ..annotations.checks import check
 from ..annotations.faults import Faults
-from ..annotations.page import make_data_page
+from ..data_page import make_data_page
 from ..own_data.prepare import DataPaths
 from ..report.page import write_page
 from .coco_arguments import add_coco_arguments

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..annotations.records import IMAGE_SUFFIXES, list_images
+from ..annotations.files import IMAGE_SUFFIXES, list_images
 from ..engine import UsageError
 from .images import ImageLike
 from .video import VIDEO_SUFFIXES, Video

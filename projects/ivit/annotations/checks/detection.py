@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..coco_values import is_id, size_of
 from ..faults import FaultKind
+from ..image_files import Size
 from ..records import AnnotatedData, DetectionSplit
 from .boxes import check_boxes, read_boxes
 from .masks import check_masks
 
-Size = tuple[int, int]
 Record = dict[str, Any]
 
 IMAGE_KEY = FaultKind(
@@ -136,14 +137,6 @@ def annotated_sizes(split: DetectionSplit) -> dict[Path, Size | None]:
         for image in split.coco['images']
         if isinstance(image.get('file_name'), str)
     }
-
-
-def size_of(image: Record) -> Size | None:
-    """Width and height of a COCO image, if it has usable ones."""
-    width, height = image.get('width'), image.get('height')
-    if type(width) is int and type(height) is int and min(width, height) > 0:
-        return width, height
-    return None
 
 
 class _Place(NamedTuple):
@@ -335,8 +328,3 @@ class _SplitCheck:
             value = annotation.get(key)
             if is_id(value) and value not in known:
                 self._add(kind, row)
-
-
-def is_id(value: object) -> bool:
-    """Whether a value can be an id: a whole number or a text."""
-    return type(value) in (int, str)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..faults import FaultKind
+from ..image_files import Size
 from .run_lengths import count_pixels
 
 #: Training a model with masks fails at an object without one. A model of
@@ -46,8 +47,6 @@ RLE_BROKEN = FaultKind(
     'RLE cannot be decoded: its runs do not fill its size',
     'Encode the mask anew, with pycocotools.mask.encode.',
 )
-
-Size = tuple[int, int]
 
 
 def check_masks(

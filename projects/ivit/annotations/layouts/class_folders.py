@@ -4,13 +4,8 @@
 from pathlib import Path
 
 from ..faults import Faults
-from ..records import (
-    IMAGE_SUFFIXES,
-    AnnotatedData,
-    ClassificationSplit,
-    Split,
-    list_images,
-)
+from ..files import IMAGE_SUFFIXES, list_images
+from ..records import AnnotatedData, ClassificationSplit, Split
 from . import fault_kinds, label_folders, voc
 from .folders import (
     SPLIT_NAMES,

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..faults import Faults
-from ..records import IMAGE_SUFFIXES
+from ..files import is_foreign, list_images
 
 #: How people name the folder or list of a split, the usual name first.
 SPLIT_NAMES = {
@@ -41,7 +41,7 @@ def list_folders(folder: Path) -> list[Path]:
         return sorted(
             folder / entry.name
             for entry in entries
-            if not entry.name.startswith(('.', '__')) and entry.is_dir()
+            if not is_foreign(entry.name) and entry.is_dir()
         )
 
 
@@ -61,7 +61,7 @@ def iterate_files(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
         return
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith('.') or not entry.is_file():
+            if is_foreign(entry.name) or not entry.is_file():
                 continue
             if os.path.splitext(entry.name)[1].lower() in suffixes:
                 yield folder / entry.name
@@ -74,12 +74,8 @@ def images_by_stem(folder: Path) -> dict[str, Path]:
         Paths by keys such as ``'street/01'``, with ``/`` on any system.
     """
     found: dict[str, Path] = {}
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(n for n in folders if not n.startswith('.'))
-        for name in sorted(names):
-            path = Path(parent, name)
-            if path.suffix.lower() in IMAGE_SUFFIXES and name[0] != '.':
-                found.setdefault(stem_within(path, folder), path)
+    for path in list_images(folder):
+        found.setdefault(stem_within(path, folder), path)
     return found
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..faults import Faults
-from ..records import IMAGE_SUFFIXES, list_images
+from ..files import IMAGE_SUFFIXES, list_images
 from . import fault_kinds
 from .folders import stem_within
 

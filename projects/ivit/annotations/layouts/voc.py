@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..faults import Faults
+from ..files import IMAGE_SUFFIXES, walk_files
 from ..records import (
-    IMAGE_SUFFIXES,
     AnnotatedData,
     SegmentationSplit,
     Split,
@@ -237,11 +237,9 @@ class ImageFolder:
 
 def xml_by_stem(folder: Path) -> dict[str, Path]:
     """XML files in a folder, at any depth, by their path without suffix."""
-    files = (path for path in folder.rglob('*') if path.is_file())
     return {
         stem_within(path, folder): path
-        for path in sorted(files)
-        if path.suffix.lower() == '.xml'
+        for path in walk_files(folder, ('.xml',))
     }
 
 

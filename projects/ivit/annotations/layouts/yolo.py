@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 
 from ..faults import Faults
-from ..records import AnnotatedData, Split, list_images
+from ..files import list_images
+from ..records import AnnotatedData, Split
 from . import fault_kinds
 from .coco_builder import CocoBuilder
 from .folders import (
