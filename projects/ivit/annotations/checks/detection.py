@@ -29,7 +29,7 @@ IMAGE_SIZE = FaultKind(
 )
 FILE_NAME = FaultKind(
     'error',
-    'file_name is not a text',
+    'file_name is empty or not a text',
     'Write the path of the image within the folder of images.',
 )
 ANNOTATION_KEY = FaultKind(
@@ -49,7 +49,7 @@ AREA = FaultKind(
 )
 ID_TYPE = FaultKind(
     'error',
-    'id is neither a number nor a text',
+    'id is neither a whole number nor a text',
     'Write a whole number.',
 )
 IMAGE_IDS = FaultKind(
@@ -201,7 +201,8 @@ class _SplitCheck:
                     f'height {image["height"]!r}'
                 )
                 self.faults.add(IMAGE_SIZE, place)
-            if not isinstance(image.get('file_name', ''), str):
+            name = image.get('file_name', ' ')
+            if not (isinstance(name, str) and name):
                 self.faults.add(FILE_NAME, self._of_image(row))
         names = [image.get('file_name') for image in self.images]
         self._check_unique(IMAGE_IDS, 'image id', self._ids(self.images))

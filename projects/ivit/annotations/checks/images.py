@@ -6,23 +6,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..faults import FaultKind, Faults
+from ..file_faults import (
+    EXIF_UNCLEAR,
+    IGNORE_EXIF,
+    IMAGE_MISSING,
+    IMAGE_UNREADABLE,
+)
 from ..image_files import ImageHead, Size, read_head
 from .sweep import Seen, sweep
 
-IGNORE_EXIF = (
-    "color_type='color_ignore_orientation' in LoadImageFromFile, in all "
-    'pipelines, reads images as they are stored.'
-)
-MISSING = FaultKind(
-    'error',
-    'image file is missing',
-    'Put it there, or take it out of the annotations.',
-)
-UNREADABLE = FaultKind(
-    'error',
-    'image file cannot be read',
-    'Replace it, or take it out of the data with its annotations.',
-)
 CUT_OFF = FaultKind(
     'error',
     'image file is cut off',
@@ -38,12 +30,6 @@ EXIF_TURNED = FaultKind(
     'error',
     'image is turned by its EXIF orientation, its annotations are not',
     IGNORE_EXIF,
-)
-#: The sizes do not tell if the annotations are of the stored pixels.
-EXIF_UNCLEAR = FaultKind(
-    'warning',
-    'image is turned by its EXIF orientation, perhaps unlike its annotations',
-    f'See if the boxes or label maps fit. If not: {IGNORE_EXIF}',
 )
 DEEP = FaultKind(
     'warning',
@@ -97,16 +83,16 @@ def check_images(
     """
     missing = dict(find_missing(sizes))
     for path, hint in missing.items():
-        faults.add(MISSING, f'{path}{hint}')
+        faults.add(IMAGE_MISSING, f'{path}{hint}', path)
     present = [path for path in sizes if path not in missing]
 
     def look(path: Path) -> list[tuple[FaultKind, str]]:
         return list(find_faults(path, sizes[path]))
 
     seen = sweep(present, look, seconds, title)
-    for found in seen.values():
+    for position, found in seen.items():
         for kind, place in found:
-            faults.add(kind, place)
+            faults.add(kind, place, present[position])
     return Seen(len(seen), len(present))
 
 
@@ -152,7 +138,7 @@ def find_faults(
     try:
         head = read_head(path)
     except OSError as error:
-        yield UNREADABLE, str(error)
+        yield IMAGE_UNREADABLE, str(error)
         return
     if not head.is_whole:
         yield CUT_OFF, str(path)

@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from ..faults import Faults
-from ..files import is_foreign, list_images
+from ..files import is_foreign, list_images, walk_files
+from . import fault_kinds
 
 #: How people name the folder or list of a split, the usual name first.
 SPLIT_NAMES = {
@@ -16,6 +17,10 @@ SPLIT_NAMES = {
     'val': ('val', 'valid', 'validation'),
     'test': ('test', 'testing'),
 }
+
+
+#: Suffixes of images that Pillow or OpenCV do not read as they are.
+OTHER_IMAGES = ('.heic', '.heif', '.avif', '.gif', '.jfif', '.jp2', '.dng')
 
 
 def find_child(folder: Path, names: Collection[str]) -> Path | None:
@@ -77,6 +82,12 @@ def images_by_stem(folder: Path) -> dict[str, Path]:
     for path in list_images(folder):
         found.setdefault(stem_within(path, folder), path)
     return found
+
+
+def count_other_images(folder: Path, faults: Faults) -> None:
+    """Count images of formats that are not read among the faults."""
+    for path in walk_files(folder, OTHER_IMAGES):
+        faults.add(fault_kinds.IMAGE_FORMAT, path, path)
 
 
 def stem_within(path: Path, folder: Path) -> str:
