@@ -33,7 +33,7 @@ IN_TWO_SPLITS = FaultKind(
 )
 
 #: What a quick check spends on opening images, and again on label maps.
-QUICK_SECONDS = 5.0
+QUICK_SECONDS = 2.0
 
 
 def check(data: AnnotatedData, *, quick: bool, progress: bool = False) -> None:

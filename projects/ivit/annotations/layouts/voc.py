@@ -57,7 +57,7 @@ def find_boxes(root: Path) -> str | None:
         find_xml_folder(root),
     ):
         if folder is not None and has_xml(folder):
-            return f'{folder.relative_to(root.parent)}/*.xml'
+            return (folder.relative_to(root) / '*.xml').as_posix()
     return None
 
 
@@ -350,7 +350,8 @@ def choose_classes(
         return [n for n in named.names if n != 'background' or n in used]
     if not used:
         raise ValueError(
-            f'{root}: no XML file has a readable object with its image. '
+            f'{root}: no XML file has a readable object with its image; '
+            'labels.txt can name the classes, a name a line. '
             + ' '.join(str(fault) for fault in faults)
         )
     notes.append('Classes are in the order of their names.')
