@@ -8,7 +8,12 @@ import pytest
 from PIL import Image
 
 from ivit.annotations import AnnotatedData, ClassificationSplit
-from ivit.annotations.checks import IN_TWO_SPLITS, check, classification
+from ivit.annotations.checks import (
+    IN_TWO_SPLITS,
+    check,
+    classification,
+    copies,
+)
 
 CLASSES = ('cat', 'dog')
 
@@ -57,7 +62,7 @@ def test_same_image_in_two_classes(data):
     (cat, _), (dog, _), *_ = data.splits['train'].samples
     dog.write_bytes(cat.read_bytes())
     (fault,) = find(data).values()
-    assert fault.kind is classification.TWO_CLASSES
+    assert fault.kind is copies.TWO_CLASSES
     assert fault.first == f'{cat} and {dog}'
 
 
@@ -66,7 +71,7 @@ def test_same_image_in_two_splits(data):
     other, _ = data.splits['val'].samples[0]
     other.write_bytes(cat.read_bytes())
     (fault,) = find(data).values()
-    assert fault.kind is classification.TWO_SPLITS
+    assert fault.kind is copies.TWO_SPLITS
 
 
 def test_same_image_twice_in_a_class(data):

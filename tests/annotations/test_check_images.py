@@ -83,7 +83,7 @@ def test_missing(tmp_path):
     no_folder = tmp_path / 'none' / 'c.jpg'
     (tmp_path / 'folder.jpg').mkdir()
     paths = [here, other_case, no_folder, tmp_path / 'folder.jpg']
-    (fault,) = find(dict.fromkeys(paths)).values()
+    (fault,) = find(dict.fromkeys(map(str, paths))).values()
     assert fault.kind is file_faults.IMAGE_MISSING
     assert fault.count == 3
     assert fault.first == f'{other_case} (there is B.JPG)'
@@ -99,8 +99,8 @@ def test_existence_is_not_asked_file_by_file(tmp_path, monkeypatch):
         return scandir(folder)
 
     monkeypatch.setattr(images.os, 'scandir', scan)
-    assert find(dict.fromkeys(paths)) == {}
-    assert listed == [tmp_path]
+    assert find(dict.fromkeys(map(str, paths))) == {}
+    assert listed == [str(tmp_path)]
 
 
 def test_size(tmp_path):
@@ -190,7 +190,7 @@ def test_budget(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep.time, 'monotonic', lambda: next(clock))
     monkeypatch.setattr(sweep, 'WORKERS', 1)
     faults = Faults()
-    seen = check_images(dict.fromkeys(paths), faults, seconds=5.5)
+    seen = check_images(dict.fromkeys(map(str, paths)), faults, seconds=5.5)
     # The clock goes on by a second each time it is looked at.
     assert seen == (5, 19)
     assert not seen.is_all

@@ -143,7 +143,7 @@ def test_what_may_not_be_read_is_named(root, coco, monkeypatch):
         raise PermissionError(13, 'Permission denied', str(path))
 
     monkeypatch.setattr(type(root), 'read_bytes', refuse)
-    with pytest.raises(ValueError, match=coco[0].name):
+    with pytest.raises(ValueError, match=r'instances_.*json'):
         read_folder(root)
 
 

@@ -38,10 +38,11 @@ class DetectionSplit:
 
     @property
     def images(self) -> list[Path]:
-        """Paths of the images."""
+        """Paths of the images that have one."""
         return [
             self.image_root / image['file_name']
             for image in self.coco['images']
+            if isinstance(image.get('file_name'), str) and image['file_name']
         ]
 
     def subset(self, indices: Sequence[int]) -> 'DetectionSplit':

@@ -2,12 +2,12 @@
 """What can be wrong with annotated images, found before training."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from ..faults import FaultKind
 from ..image_files import Size
 from ..records import AnnotatedData, DetectionSplit, Split
 from .classification import check_classification
+from .copies import check_copies
 from .detection import annotated_sizes, check_detection
 from .images import EXIF_TURNED, EXIF_UNCLEAR, check_images
 from .masks import SOME_WITHOUT_MASK
@@ -55,8 +55,10 @@ def check(data: AnnotatedData, *, quick: bool, progress: bool = False) -> None:
         if not seen.is_all:
             data.notes.append(f'{seen} label maps were checked.')
     else:
-        check_classification(data, contents=not quick)
-    sizes: dict[Path, Size | None] = {}
+        check_classification(data)
+    if not quick:
+        check_copies(data)
+    sizes: dict[str, Size | None] = {}
     for name, split in data.splits.items():
         of_split = _image_sizes(split)
         for path in of_split.keys() & sizes.keys():
@@ -68,9 +70,9 @@ def check(data: AnnotatedData, *, quick: bool, progress: bool = False) -> None:
         data.notes.append(f'{seen} image files were opened to check them.')
 
 
-def _image_sizes(split: Split) -> Mapping[Path, Size | None]:
+def _image_sizes(split: Split) -> Mapping[str, Size | None]:
     """The images of a split with the sizes that their annotations give."""
     if isinstance(split, DetectionSplit):
         return annotated_sizes(split)
     # Label maps have sizes of their own, which their check compares.
-    return dict.fromkeys(split.images)
+    return dict.fromkeys(map(str, split.images))

@@ -5,7 +5,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -151,10 +150,11 @@ def check_detection(data: AnnotatedData) -> None:
             _SplitCheck(name, split, data).run()
 
 
-def annotated_sizes(split: DetectionSplit) -> dict[Path, Size | None]:
-    """The images that have a file name, each with its annotated size."""
+def annotated_sizes(split: DetectionSplit) -> dict[str, Size | None]:
+    """The paths of images, each with its annotated size."""
+    root = str(split.image_root)
     return {
-        split.image_root / image['file_name']: size_of(image)
+        os.path.join(root, image['file_name']): size_of(image)
         for image in split.coco['images']
         if isinstance(image.get('file_name'), str) and image['file_name']
     }

@@ -318,9 +318,9 @@ def _all_folders(root: Path) -> list[Path]:
 
 def _hint_at_image(root: Path, name: str) -> str:
     """Name a file of nearly the name, if there is one."""
-    wanted = PureWindowsPath(name).name.lower()
+    wanted = PureWindowsPath(name).name.casefold()
     for path in list_images(root):
-        if path.name.lower() == wanted:
+        if path.name.casefold() == wanted:
             return (
                 f'. There is {path}: write file_name as a path from one '
                 'folder, with / and in the letters of the file'
