@@ -10,6 +10,7 @@ from mmengine.config import Config
 from . import engine
 from .inference.run import Run
 from .own_data import DataPaths, prepare
+from .own_data.work_dir import choose_work_dir
 from .preflight import check_config
 
 PathLike: TypeAlias = str | Path
@@ -51,7 +52,8 @@ def train(
         load_from: Path or address of weights of a whole model. Of heads for
             other classes the weights that fit are kept.
         work_dir: Folder for logs and checkpoints; ``work_dirs/CONFIG`` by
-            default, with the name of the data behind it.
+            default, with the name of the data behind it, and a number if
+            there is a training already.
         cfg_options: Changes to the config, by dotted keys. They come before
             the config is fitted to ``data``.
         amp: Mixed precision: float16 on a GPU, bfloat16 on the CPU.
@@ -78,8 +80,10 @@ def train(
         options['pretrained'] = pretrained
     cfg = engine.load_config(config, options, work_dir, launcher, local_rank)
     own_data = any(paths)
-    if own_data and work_dir is None:
-        cfg.work_dir = f'{cfg.work_dir}_{paths.name}'
+    if own_data:
+        cfg.work_dir = choose_work_dir(
+            work_dir or f'{cfg.work_dir}_{paths.name}', bool(work_dir), resume
+        )
     if load_from is not None:
         cfg.load_from = load_from
     _apply_options(cfg, amp, compile, auto_scale_lr, resume)

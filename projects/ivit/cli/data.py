@@ -27,6 +27,7 @@ from ..data_page import make_data_page
 from ..own_data.prepare import DataPaths
 from ..report.page import write_page
 from .coco_arguments import add_coco_arguments
+from .parser import Parser
 
 # Of a table that no one looks at in a terminal.
 WIDTH = 160
@@ -35,11 +36,7 @@ COLORS = dict(error='bold red', warning='yellow')
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog='ivit data',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser('ivit data', __doc__)
     parser.add_argument(
         'folder',
         nargs='?',

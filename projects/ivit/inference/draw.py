@@ -99,7 +99,15 @@ def _draw_label_map(result: LabelMap) -> np.ndarray:
         # mmseg's own names take seconds in a large image.
         with_labels=False,
     )
-    found = np.unique(result.labels)
+    # Black is the colour of what is no thing: the image stays as it is.
+    palette = np.array(result.picture.palette)
+    shown = palette[result.labels].any(-1)
+    visualizer.set_image(
+        np.where(shown[..., None], visualizer.get_image(), image)
+    )
+    found = np.unique(result.labels[shown])
+    if not len(found):
+        return visualizer.get_image()
     visualizer.draw_texts(
         [result.names[label] for label in found],
         torch.tensor([_middle(result.labels == label) for label in found]),

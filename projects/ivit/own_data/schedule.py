@@ -157,7 +157,10 @@ def _set_hooks(cfg: Config, interval: int, steps: int) -> None:
     checkpoint = hooks.get('checkpoint')
     if checkpoint:
         checkpoint.interval = interval
-        checkpoint.save_best = 'auto'
+        # mmseg's first metric is the accuracy of pixels, which a large
+        # background makes.
+        is_semantic = cfg.default_scope == 'mmseg'
+        checkpoint.save_best = 'mIoU' if is_semantic else 'auto'
         if (checkpoint.get('max_keep_ckpts') or -1) < 0:
             checkpoint.max_keep_ckpts = 2
     if hooks.get('logger'):
