@@ -107,6 +107,8 @@ def train(
     for note in notes:
         runner.logger.info(f'data: {note}')
     runner.train()
+    if own_data:
+        runner.logger.info(f'predict: ivit predict {cfg.work_dir} IMAGE')
     return Run(Path(cfg.work_dir), Path(cfg.work_dir, Path(cfg.filename).name))
 
 

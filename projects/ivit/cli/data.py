@@ -23,6 +23,7 @@ from .. import engine
 from ..annotations import AnnotatedData, Task
 from ..annotations.checks import check
 from ..annotations.faults import Faults
+from ..annotations.split import SHARE
 from ..data_page import make_data_page
 from ..own_data.prepare import DataPaths
 from ..report.page import write_page
@@ -105,6 +106,11 @@ def show(data: AnnotatedData, console: Console) -> None:
         f'{len(data.classes)} classes: {", ".join(data.classes)}',
         *data.notes,
     ]
+    if 'val' not in data.splits:
+        lines.append(
+            f'There is no validation split: a training sets {SHARE:.0%} of '
+            'the images aside for it, the same ones every time.'
+        )
     for line in lines:
         console.print(Text(line), soft_wrap=True)
     if len(data.faults):

@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 
 from ..annotations import DetectionSplit
 from ..annotations.checks import check
-from ..annotations.checks.detection import (
+from ..annotations.checks.coco_kinds import (
     ANNOTATION_IDS,
     CATEGORY_NAMES,
     COMPUTED_KEY,

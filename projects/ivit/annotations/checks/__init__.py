@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from ..faults import FaultKind
 from ..image_files import Size
 from ..records import AnnotatedData, DetectionSplit, Split
+from .class_names import check_class_names
 from .classification import check_classification
 from .copies import check_copies
 from .detection import annotated_sizes, check_detection
@@ -47,6 +48,7 @@ def check(data: AnnotatedData, *, quick: bool, progress: bool = False) -> None:
         progress: Show progress on stderr.
     """
     seconds = QUICK_SECONDS if quick else None
+    check_class_names(data)
     if data.task == 'detection':
         check_detection(data)
     elif data.task == 'segmentation':
