@@ -11,6 +11,7 @@ from ivit.annotations import AnnotatedData, ClassificationSplit
 from ivit.annotations.checks import (
     IN_TWO_SPLITS,
     check,
+    class_names,
     classification,
     copies,
 )
@@ -100,3 +101,25 @@ def test_orientation_of_a_photo_is_no_fault(data):
     Image.new('RGB', (8, 6)).save(path.with_suffix('.jpg'), exif=exif)
     data.splits['train'].samples[0] = (path.with_suffix('.jpg'), 0)
     assert find(data) == {}
+
+
+@pytest.mark.parametrize(
+    ('names', 'alike'),
+    [
+        (('Triangle', 'triangle', 'red disc'), "'Triangle', 'triangle'"),
+        (('red  disc', 'red disc', 'cat'), "'red  disc', 'red disc'"),
+        (('red_disc', 'Red-Disc', 'cat'), "'red_disc', 'Red-Disc'"),
+        (('c', 'C++', 'c'), "'c', 'C++'"),
+        (('+', '-', 'cat'), None),
+        (('квадрат', 'круг', 'cat'), None),
+    ],
+)
+def test_names_that_are_alike(data, names, alike):
+    data = replace(data, classes=names)
+    class_names.check_class_names(data)
+    found = [f.first for f in data.faults if f.kind is class_names.ALIKE]
+    if alike is None:
+        assert found == []
+    else:
+        (place,) = found
+        assert place.endswith(f': {alike}')
