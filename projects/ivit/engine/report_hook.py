@@ -1,6 +1,7 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Write the report of a training when it is over."""
 
+import copy
 import logging
 import time
 from pathlib import Path
@@ -10,9 +11,11 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ..nested import as_list, class_name
 from .stopwatch import Stopwatch
 
 FILE = 'report.html'
+LOCAL = 'LocalVisBackend'  # writes what the report reads
 
 
 @HOOKS.register_module()
@@ -29,6 +32,27 @@ class ReportHook(Stopwatch):
     def __init__(self) -> None:
         now = time.time()
         super().__init__(since=now, process_start=now)
+
+    def before_run(self, runner: Runner) -> None:
+        """See to it that losses and metrics are written to the run's folder.
+
+        A visualizer of one name is one object in a process: a second training
+        gets that of the first one, which writes to the folder of that one.
+        """
+        if Path(runner.log_dir, 'vis_data').is_dir():
+            return
+        options = copy.deepcopy(runner.cfg.get('visualizer') or {})
+        backends = as_list(options.get('vis_backends'))
+        if LOCAL not in map(class_name, backends):
+            backends.append(dict(type=LOCAL))
+        meta = runner.visualizer.dataset_meta
+        runner.visualizer = runner.build_visualizer(
+            dict(
+                type=options.get('type', 'Visualizer'),
+                vis_backends=backends,
+            )
+        )
+        runner.visualizer.dataset_meta = meta
 
     def after_train(self, runner: Runner) -> None:
         """Write the report."""

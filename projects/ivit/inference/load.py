@@ -60,8 +60,7 @@ def load(
             f'{"a" if "model" in cfg else "no"} model; predictions are of '
             f'models of {", ".join(TASKS)}'
         )
-    if cfg.get('data_preprocessor') is not None:  # as mmengine's runner does
-        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    engine.merge_data_preprocessor(cfg)
     content = CheckpointLoader.load_checkpoint(
         file, map_location='cpu', logger='silent'
     )
