@@ -89,6 +89,7 @@ def train(
     engine.check_checkpoint_path(cfg.get('load_from'))
     notes: list[str] = []
     if own_data:
+        _refuse_used_folder(cfg)
         notes = prepare(cfg, paths, epochs)
     elif epochs is not None:
         raise engine.UsageError(
@@ -123,6 +124,26 @@ def _apply_options(
                 'auto_scale_lr = dict(base_batch_size=16)'
             )
         cfg.auto_scale_lr.enable = True
+
+
+def _refuse_used_folder(cfg: Config) -> None:
+    """Keep the checkpoints of a training on data of one's own.
+
+    Those of two trainings would lie side by side, and the data that the
+    first one was fitted to would be overwritten.
+
+    Raises:
+        UsageError: If the work dir has a training that is not resumed.
+    """
+    if cfg.get('resume'):
+        return
+    latest = engine.find_last_checkpoint(cfg.work_dir, '--resume CHECKPOINT')
+    if latest is not None:
+        raise engine.UsageError(
+            f'{cfg.work_dir} has a training already, with {latest.name}. '
+            '--resume goes on with it; --work-dir names another folder; or '
+            'delete it'
+        )
 
 
 def _set_resume(

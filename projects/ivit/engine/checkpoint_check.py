@@ -69,6 +69,15 @@ class CheckpointCheck(Hook):
             if init.get('type') == 'Pretrained' and isinstance(path, str):
                 check_checkpoint_path(path)
 
+    def before_train(self, runner: Runner) -> None:
+        """Say so if a resumed training is over already."""
+        if runner.iter >= runner.max_iters > 0:
+            runner.logger.warning(
+                f'nothing is trained: the checkpoint has {runner.iter} steps, '
+                f'and the config ends at {runner.max_iters}. Set more epochs '
+                'or iterations to go on'
+            )
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check that the checkpoint fits.
 

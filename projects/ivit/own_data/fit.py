@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..annotations import AnnotatedData
+from ..annotations import AnnotatedData, DetectionSplit
 from ..engine.errors import UsageError
 from ..nested import (
     as_list,
@@ -92,12 +92,15 @@ def fit_config(
         data.palette = make_palette(len(data.classes))
     refuse_other_annotations(cfg)
     notes = set_class_counts(cfg, len(data.classes))
-    if data.task == 'detection' and wants_masks(cfg) and not data.has_masks:
-        remove_masks(cfg)
-        notes.append(
-            'no object has a mask, so the mask head is left out; the model '
-            'finds boxes'
-        )
+    if data.task == 'detection' and wants_masks(cfg):
+        if data.has_masks:
+            _refuse_splits_without_masks(data)
+        else:
+            remove_masks(cfg)
+            notes.append(
+                'no object has a mask, so none is learnt; the model finds '
+                'boxes'
+            )
     written, more = write_splits(data, Path(cfg.work_dir, FOLDER))
     notes += more
     repeats = _set_loaders(cfg, written)
@@ -106,6 +109,21 @@ def fit_config(
         _keep_label_zero(cfg)
     number = written['train'].num_images
     return notes + fit_schedule(cfg, number, num_processes, epochs, repeats)
+
+
+def _refuse_splits_without_masks(data: AnnotatedData) -> None:
+    """Check that splits have masks or none of them has."""
+    for name, split in data.splits.items():
+        if not isinstance(split, DetectionSplit):
+            continue
+        objects = split.coco['annotations']
+        if objects and not any(one.get('segmentation') for one in objects):
+            raise UsageError(
+                f'{split.ann_file or data.root} ({name}) has '
+                f'{len(objects)} objects and no mask, and other splits have '
+                'masks. Add them, or take a model for boxes, such as '
+                'retinanet_ivit_t_coco'
+            )
 
 
 def _set_loaders(cfg: Config, written: dict[str, WrittenSplit]) -> int:
