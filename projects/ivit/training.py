@@ -141,8 +141,8 @@ def _refuse_used_folder(cfg: Config) -> None:
     if latest is not None:
         raise engine.UsageError(
             f'{cfg.work_dir} has a training already, with {latest.name}. '
-            '--resume goes on with it; --work-dir names another folder; or '
-            'delete it'
+            'Go on with it with --resume, name another folder with '
+            '--work-dir, or delete it'
         )
 
 

@@ -54,11 +54,16 @@ class ReportHook(Stopwatch):
         )
         runner.visualizer.dataset_meta = meta
 
+    def before_train(self, runner: Runner) -> None:
+        """Training starts, or goes on from a checkpoint."""
+        super().before_train(runner)
+        self._first_step = runner.iter
+
     def after_train(self, runner: Runner) -> None:
         """Write the report."""
         super().after_train(runner)
-        if not is_main_process():
-            return
+        if not is_main_process() or runner.iter == self._first_step:
+            return  # of a resumed training that was over there is no news
         try:
             # Matplotlib and scikit-image are for those who want a page.
             from .. import report

@@ -96,11 +96,7 @@ def fit_config(
         if data.has_masks:
             _refuse_splits_without_masks(data)
         else:
-            remove_masks(cfg)
-            notes.append(
-                'no object has a mask, so none is learnt; the model finds '
-                'boxes'
-            )
+            notes.append(remove_masks(cfg))
     written, more = write_splits(data, Path(cfg.work_dir, FOLDER))
     notes += more
     repeats = _set_loaders(cfg, written)

@@ -10,6 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, Registry
 
 from ..engine.errors import UsageError
+from ..frameworks import FRAMEWORKS
 from ..nested import as_list, iterate_dicts, iterate_nested
 
 # Parts whose number of classes is not the data's: RPN has objects alone.
@@ -42,9 +43,12 @@ def state_class_counts(cfg: Config) -> None:
     A box or mask head of mmdet that is not told has 80 classes.
 
     Args:
-        cfg: A config of a framework that is installed.
+        cfg: A config of any framework.
     """
-    with MODELS.switch_scope_and_registry(cfg.default_scope) as registry:
+    scope = cfg.get('default_scope')
+    if scope not in FRAMEWORKS:
+        return
+    with MODELS.switch_scope_and_registry(scope) as registry:
         for name, part in cfg.model.items():
             if name in CLASS_AGNOSTIC or name in SETTINGS:
                 continue
@@ -111,17 +115,21 @@ def set_class_counts(cfg: Config, number: int) -> list[str]:
     ]
 
 
-def remove_masks(cfg: Config) -> None:
+def remove_masks(cfg: Config) -> str:
     """Leave a detector's mask head out, and masks unread, in place.
+
+    Returns:
+        What was changed, in words.
 
     Raises:
         UsageError: If the model has masks in another place than a RoI head's
             ``mask_head``.
     """
     roi_head = cfg.model.get('roi_head') or {}
+    has_mask_head = bool(roi_head.get('mask_head'))
     for part in MASK_PARTS:
         roi_head.pop(part, None)
-    if _finds_masks(cfg.model):
+    if not has_mask_head and _finds_masks(cfg.model):
         raise UsageError(
             f'the data has boxes without masks, and {cfg.model.type} cannot '
             'be trained without masks. Take a config of a detector for '
@@ -138,6 +146,12 @@ def remove_masks(cfg: Config) -> None:
                 evaluator['metric'] = [m for m in metric if m != 'segm']
             elif metric == 'segm':
                 evaluator['metric'] = 'bbox'
+    if has_mask_head:
+        return (
+            'no object has a mask, so the mask head is left out; the model '
+            'finds boxes'
+        )
+    return 'no object has a mask, and the model finds boxes alone'
 
 
 def _finds_masks(model: ConfigDict) -> bool:

@@ -171,7 +171,12 @@ def _set_hooks(cfg: Config, interval: int, steps: int) -> None:
     checkpoint = hooks.get('checkpoint')
     if checkpoint:
         checkpoint.interval = interval
-        checkpoint.save_best = 'auto'
+        if not isinstance(checkpoint.get('save_best'), str):
+            checkpoint.save_best = 'auto'
+        if cfg.get('default_scope') == 'mmseg':
+            # The first metric, that 'auto' takes, is the share of pixels,
+            # most of which are background.
+            checkpoint.save_best = 'mIoU'
         if (checkpoint.get('max_keep_ckpts') or -1) < 0:
             checkpoint.max_keep_ckpts = 2
     if hooks.get('logger'):

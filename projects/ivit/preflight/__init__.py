@@ -81,7 +81,7 @@ def check_config(
     check_heads(cfg, datasets)
     check_class_weights(cfg)
     check_metrics(cfg, phases)
-    check_evaluators(cfg, datasets)
+    check_evaluators(cfg, datasets, phases)
     seen = set()
     for dataset in datasets if annotations else ():
         place = (dataset.ann_file, str(dataset.built.data_prefix))

@@ -93,14 +93,16 @@ def check_dropped_batch(
         )
 
 
-def check_evaluators(cfg: Config, datasets: Sequence[ConfigDataset]) -> None:
+def check_evaluators(
+    cfg: Config, datasets: Sequence[ConfigDataset], phases: Sequence[str]
+) -> None:
     """Check that evaluators compare with the annotations of their loader.
 
     Raises:
         UsageError: If an evaluator names another file, or wants masks that
             the model does not give.
     """
-    for phase in ('val', 'test'):
+    for phase in phases:
         files = [
             dataset.ann_file
             for dataset in datasets

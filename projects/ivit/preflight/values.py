@@ -90,7 +90,10 @@ def check_metrics(cfg: Config, phases: Sequence[str]) -> None:
 
 
 def _try_metric(cls: type, evaluator: dict[str, Any], place: str) -> None:
-    options = {key: evaluator[key] for key in evaluator if key != 'type'}
+    """Build an evaluator without its annotation file."""
+    options = dict(evaluator)
+    for key in ('type', '_scope_'):  # what the registry takes out
+        options.pop(key, None)
     if options.get('ann_file'):
         options['ann_file'] = None  # reading it takes long
     if 'prefix' in inspect.signature(cls).parameters:
@@ -138,6 +141,7 @@ def _check_loader(cfg: Config, phase: str) -> None:
 
 
 def _refuse_list(node: dict[str, Any], place: str) -> None:
+    """Refuse several annotation files in place of one."""
     ann_file = node.get('ann_file')
     if isinstance(ann_file, (list, tuple)):
         raise UsageError(
