@@ -125,6 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         init_default_scope(scope)
         if 'model' not in cfg:
             raise engine.UsageError(f'{args.config} has no model')
+        engine.merge_data_preprocessor(cfg)
         model = MODELS.build(cfg.model)
         parts = count_parts(model, shape)
     print(f'{args.config}, one image of {shape[0]} x {shape[1]}')

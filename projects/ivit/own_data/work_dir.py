@@ -3,8 +3,8 @@
 
 from pathlib import Path
 
-from ..engine.checkpoint_check import LAST_CHECKPOINT
 from ..engine.errors import UsageError
+from ..engine.last_checkpoint import NOTE
 
 
 def choose_work_dir(
@@ -28,7 +28,7 @@ def choose_work_dir(
     if isinstance(resume, str) and not is_given:
         return str(Path(resume).parent)
     number, chosen, latest = 1, Path(folder), Path(folder)
-    while Path(chosen, LAST_CHECKPOINT).exists():
+    while Path(chosen, NOTE).exists():
         if is_given and not resume:
             raise UsageError(
                 f'{folder} has a training already, which would be '
