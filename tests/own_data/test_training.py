@@ -125,7 +125,7 @@ def test_a_work_dir_that_was_moved_goes_on(root, forget_globals):
 @pytest.mark.parametrize(
     ('options', 'words'),
     [
-        ({}, ['epoch_7.pth', '--resume', '--work-dir']),
+        ({}, ['used has a training', '--resume', '--work-dir']),
         (
             dict(resume='a.pth', load_from='b.pth'),
             ['--resume a.pth', '--load-from b.pth'],
