@@ -24,9 +24,8 @@ from ivit.frameworks import (
 
 SCRIPT = Path(__file__).with_name('use_frameworks.py')
 SUBSETS = [
-    # Ones and pairs with the slow tests: most of what can go wrong shows with
-    # all or none.
-    pytest.param(subset, marks=pytest.mark.slow if size in (1, 2) else ())
+    # All but none with the slow tests: the other tests have all of them.
+    pytest.param(subset, marks=pytest.mark.slow if size else ())
     for size in range(len(FRAMEWORKS) + 1)
     for subset in itertools.combinations(FRAMEWORKS, size)
 ]

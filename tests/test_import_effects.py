@@ -4,6 +4,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 from mmengine.registry import Registry, root
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -52,6 +53,7 @@ def test_loaders():
     assert prefixes == {'', 'http://', 'https://'}
 
 
+@pytest.mark.slow
 def test_operators():
     """In a process of its own: another test may have loaded the kernels."""
     code = (

@@ -8,7 +8,11 @@ placeholder of the same name, which says what to install when it is used.
 import importlib
 import importlib.metadata
 import importlib.util
+import io
 import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 if TYPE_CHECKING:  # check_env imports this module even without mmengine
@@ -95,7 +99,8 @@ def import_or_placeholder(
         or subclassed.
     """
     try:
-        return getattr(importlib.import_module(module), name)
+        with _without_debug_lines():
+            return getattr(importlib.import_module(module), name)
     except Exception as error:  # some assert versions, some lack libraries
         if isinstance(error, ModuleNotFoundError) and error.name == framework:
             message = _not_installed(framework, name)
@@ -113,6 +118,23 @@ def import_or_placeholder(
     placeholder = _make_placeholder(name, message)
     registry.register_module(name=name, module=placeholder)
     return placeholder
+
+
+@contextmanager
+def _without_debug_lines() -> Iterator[None]:
+    """Keep a debug line of the frameworks off stdout.
+
+    Before there is a logger, ``print_log`` prints whatever its level is: that
+    a library for other data sets could not be imported, four times.
+    """
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        for line in printed.getvalue().splitlines():
+            if not line.startswith('Could not import OneDL'):
+                sys.stdout.write(f'{line}\n')
 
 
 def is_placeholder(cls: type) -> bool:

@@ -1,15 +1,18 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Train from a config, or on data of one's own: ``ivit.train``."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from . import engine
 from .inference.run import Run
 from .own_data import DataPaths, prepare
+from .own_data.work_dir import choose_work_dir
 from .preflight import check_config
 
 PathLike: TypeAlias = str | Path
@@ -51,15 +54,16 @@ def train(
         load_from: Path or address of weights of a whole model. Of heads for
             other classes the weights that fit are kept.
         work_dir: Folder for logs and checkpoints; ``work_dirs/CONFIG`` by
-            default, with the name of the data behind it.
+            default, with the name of the data behind it, and a number if
+            there is a training already.
         cfg_options: Changes to the config, by dotted keys. They come before
             the config is fitted to ``data``.
         amp: Mixed precision: float16 on a GPU, bfloat16 on the CPU.
         compile: Compile the backbone; the first step takes minutes.
         auto_scale_lr: Scale the learning rate to the total batch size. With
             ``data`` it is scaled anyway.
-        resume: Go on from the latest checkpoint in the work dir, or from the
-            one that is named.
+        resume: Go on from the latest checkpoint in the work dir, if there is
+            one, or from the one that is named.
         launcher: What started the processes: ``'none'``, ``'pytorch'``,
             ``'slurm'`` or ``'mpi'``.
         local_rank: The number of this process on its machine, where the
@@ -78,11 +82,15 @@ def train(
         options['pretrained'] = pretrained
     cfg = engine.load_config(config, options, work_dir, launcher, local_rank)
     own_data = any(paths)
-    if own_data and work_dir is None:
-        cfg.work_dir = f'{cfg.work_dir}_{paths.name}'
+    if own_data:
+        cfg.work_dir = choose_work_dir(
+            work_dir or f'{cfg.work_dir}_{paths.name}', bool(work_dir), resume
+        )
     if load_from is not None:
         cfg.load_from = load_from
-    _apply_options(cfg, amp, compile, auto_scale_lr, resume)
+    _apply_options(cfg, amp, compile, auto_scale_lr)
+    _set_resume(cfg, resume, load_from)
+    engine.check_checkpoint_path(cfg.get('load_from'))
     notes: list[str] = []
     if own_data:
         notes = prepare(cfg, paths, epochs)
@@ -93,16 +101,14 @@ def train(
         )
     # Data of one's own is checked already.
     check_config(cfg, ('train', 'val'), annotations=not own_data)
-    # A visualizer of one name is one object, which would go on writing into
-    # the folder of the first training of a process.
-    if cfg.get('visualizer'):
-        cfg.visualizer.pop('name', None)
     runner = engine.build_runner(cfg, bool(cfg.get('resume')))
     if own_data:
         runner.register_hook(engine.ReportHook())
     for note in notes:
         runner.logger.info(f'data: {note}')
     runner.train()
+    if own_data:
+        runner.logger.info(f'predict: ivit predict {cfg.work_dir} IMAGE')
     return Run(Path(cfg.work_dir), Path(cfg.work_dir, Path(cfg.filename).name))
 
 
@@ -111,7 +117,6 @@ def _apply_options(
     amp: bool,
     compile: bool,
     auto_scale_lr: bool,
-    resume: bool | str,
 ) -> None:
     """Apply the options that only training has, in place."""
     engine.set_amp(cfg, amp)
@@ -124,9 +129,39 @@ def _apply_options(
                 'auto_scale_lr = dict(base_batch_size=16)'
             )
         cfg.auto_scale_lr.enable = True
-    if resume:
+
+
+def _set_resume(
+    cfg: Config, resume: bool | str, load_from: str | None
+) -> None:
+    """Go on from a checkpoint, if that is asked for, in place.
+
+    Where there is none yet, the training begins as without ``resume``: jobs
+    that are stopped and started again always give the option.
+
+    Raises:
+        UsageError: If a checkpoint is named to go on from and another one to
+            begin with.
+    """
+    if isinstance(resume, str):
+        if load_from is not None:
+            raise engine.UsageError(
+                f'--resume {resume} goes on with a training, and --load-from '
+                f'{load_from} begins one. Leave one of them out'
+            )
         cfg.resume = True
-        cfg.load_from = None if resume is True else resume
-        if resume is True:
-            cfg.load_from = engine.moved_checkpoint(cfg.work_dir)
-    engine.check_checkpoint_path(cfg.get('load_from'))
+        cfg.load_from = resume
+    elif resume:
+        latest = engine.find_last_checkpoint(
+            cfg.work_dir, '--resume CHECKPOINT'
+        )
+        cfg.resume = latest is not None
+        if latest is not None:
+            cfg.load_from = str(latest)
+        else:
+            print_log(
+                f'--resume: no checkpoint in {cfg.work_dir} yet, so the '
+                'training starts at its beginning',
+                logger='current',
+                level=logging.WARNING,
+            )

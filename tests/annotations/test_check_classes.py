@@ -8,7 +8,13 @@ import pytest
 from PIL import Image
 
 from ivit.annotations import AnnotatedData, ClassificationSplit
-from ivit.annotations.checks import IN_TWO_SPLITS, check, classification
+from ivit.annotations.checks import (
+    IN_TWO_SPLITS,
+    check,
+    class_names,
+    classification,
+    copies,
+)
 
 CLASSES = ('cat', 'dog')
 
@@ -57,7 +63,7 @@ def test_same_image_in_two_classes(data):
     (cat, _), (dog, _), *_ = data.splits['train'].samples
     dog.write_bytes(cat.read_bytes())
     (fault,) = find(data).values()
-    assert fault.kind is classification.TWO_CLASSES
+    assert fault.kind is copies.TWO_CLASSES
     assert fault.first == f'{cat} and {dog}'
 
 
@@ -66,7 +72,7 @@ def test_same_image_in_two_splits(data):
     other, _ = data.splits['val'].samples[0]
     other.write_bytes(cat.read_bytes())
     (fault,) = find(data).values()
-    assert fault.kind is classification.TWO_SPLITS
+    assert fault.kind is copies.TWO_SPLITS
 
 
 def test_same_image_twice_in_a_class(data):
@@ -95,3 +101,25 @@ def test_orientation_of_a_photo_is_no_fault(data):
     Image.new('RGB', (8, 6)).save(path.with_suffix('.jpg'), exif=exif)
     data.splits['train'].samples[0] = (path.with_suffix('.jpg'), 0)
     assert find(data) == {}
+
+
+@pytest.mark.parametrize(
+    ('names', 'alike'),
+    [
+        (('Triangle', 'triangle', 'red disc'), "'Triangle', 'triangle'"),
+        (('red  disc', 'red disc', 'cat'), "'red  disc', 'red disc'"),
+        (('red_disc', 'Red-Disc', 'cat'), "'red_disc', 'Red-Disc'"),
+        (('c', 'C++', 'c'), "'c', 'C++'"),
+        (('+', '-', 'cat'), None),
+        (('квадрат', 'круг', 'cat'), None),
+    ],
+)
+def test_names_that_are_alike(data, names, alike):
+    data = replace(data, classes=names)
+    class_names.check_class_names(data)
+    found = [f.first for f in data.faults if f.kind is class_names.ALIKE]
+    if alike is None:
+        assert found == []
+    else:
+        (place,) = found
+        assert place.endswith(f': {alike}')

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ivit.annotations import Faults
+from ivit.annotations import Faults, file_faults
 from ivit.annotations.checks import check_images, images, sweep
 from ivit.annotations.image_files import read_head
 
@@ -55,7 +55,7 @@ def test_cut_off(suffix, share, tmp_path):
     path.write_bytes(content[: int(share * len(content))])
     (fault,) = find(path).values()
     # Without its end the head of some formats cannot be read.
-    assert fault.kind in (images.CUT_OFF, images.UNREADABLE)
+    assert fault.kind in (images.CUT_OFF, file_faults.IMAGE_UNREADABLE)
     assert suffix not in ('jpg', 'png') or fault.kind is images.CUT_OFF
     assert str(path) in fault.first
 
@@ -73,7 +73,7 @@ def test_unreadable(content, tmp_path):
     path = tmp_path / 'a.jpg'
     path.write_bytes(content)
     (fault,) = find(path).values()
-    assert fault.kind is images.UNREADABLE
+    assert fault.kind is file_faults.IMAGE_UNREADABLE
     assert fault.first.startswith(str(path))
 
 
@@ -83,8 +83,8 @@ def test_missing(tmp_path):
     no_folder = tmp_path / 'none' / 'c.jpg'
     (tmp_path / 'folder.jpg').mkdir()
     paths = [here, other_case, no_folder, tmp_path / 'folder.jpg']
-    (fault,) = find(dict.fromkeys(paths)).values()
-    assert fault.kind is images.MISSING
+    (fault,) = find(dict.fromkeys(map(str, paths))).values()
+    assert fault.kind is file_faults.IMAGE_MISSING
     assert fault.count == 3
     assert fault.first == f'{other_case} (there is B.JPG)'
 
@@ -99,8 +99,8 @@ def test_existence_is_not_asked_file_by_file(tmp_path, monkeypatch):
         return scandir(folder)
 
     monkeypatch.setattr(images.os, 'scandir', scan)
-    assert find(dict.fromkeys(paths)) == {}
-    assert listed == [tmp_path]
+    assert find(dict.fromkeys(map(str, paths))) == {}
+    assert listed == [str(tmp_path)]
 
 
 def test_size(tmp_path):
@@ -190,12 +190,12 @@ def test_budget(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep.time, 'monotonic', lambda: next(clock))
     monkeypatch.setattr(sweep, 'WORKERS', 1)
     faults = Faults()
-    seen = check_images(dict.fromkeys(paths), faults, seconds=5.5)
+    seen = check_images(dict.fromkeys(map(str, paths)), faults, seconds=5.5)
     # The clock goes on by a second each time it is looked at.
     assert seen == (5, 19)
     assert not seen.is_all
     assert str(seen) == '5 of 19'
-    assert [fault.kind for fault in faults] == [images.MISSING]
+    assert [fault.kind for fault in faults] == [file_faults.IMAGE_MISSING]
 
 
 def test_sample_is_always_the_same():

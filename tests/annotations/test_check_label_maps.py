@@ -8,6 +8,7 @@ from ivit.annotations import (
     AnnotatedData,
     LabelEncoding,
     SegmentationSplit,
+    file_faults,
 )
 from ivit.annotations.checks import (
     EXIF_TURNED,
@@ -73,7 +74,7 @@ def test_unreadable(data, content):
     path = data.splits['train'].pairs[1][1]
     path.write_bytes(path.read_bytes()[:50] if content is None else content)
     (fault,) = find(data).values()
-    assert fault.kind is segmentation.UNREADABLE
+    assert fault.kind is file_faults.MAP_UNREADABLE
     assert str(path) in fault.first
 
 
@@ -89,13 +90,13 @@ def test_fractions(data):
     Image.fromarray(np.zeros((8, 12), np.float32)).save(label_map)
     split = data.splits['train']
     split.pairs[2] = (split.pairs[2][0], label_map)
-    assert list(find(data)) == [segmentation.FRACTIONS]
+    assert list(find(data)) == [file_faults.MAP_FRACTIONS]
 
 
 def test_size(data):
     path = replace(data, np.ones((9, 12), np.uint8))
     (fault,) = find(data).values()
-    assert fault.kind is segmentation.SIZE
+    assert fault.kind is file_faults.MAP_SIZE
     assert str(path) in fault.first
     assert '12 x 8, annotated as 12 x 9' in fault.first
 
@@ -116,7 +117,7 @@ def test_unknown_numbers(data):
     pixels[0] = [7, 8, 9, 200] * 3
     path = replace(data, pixels)
     (fault,) = find(data).values()
-    assert fault.kind is segmentation.UNKNOWN_VALUES
+    assert fault.kind is file_faults.MAP_VALUES
     assert fault.first == f'{path} has 7..9, 200; expected 0..1, 255'
 
 
@@ -128,7 +129,7 @@ def test_unknown_colors(data):
         pixels[row == 3, 0] = (1, 2, 3) if row == 3 else 0
         replace(data, pixels, row)
     (fault,) = find(data).values()
-    assert fault.kind is segmentation.UNKNOWN_VALUES
+    assert fault.kind is file_faults.MAP_VALUES
     assert '(1, 2, 3); expected (0, 0, 0), (255, 0, 0)' in fault.first
 
 

@@ -10,6 +10,8 @@ from write_layouts import (
     write_class_folders_flat,
 )
 
+from ivit.annotations import file_faults
+from ivit.annotations.checks import check
 from ivit.annotations.layouts import class_folders, fault_kinds
 
 find, read = class_folders.LAYOUT.find, class_folders.LAYOUT.read
@@ -90,10 +92,39 @@ def test_other_folders_are_no_classes(root, image, folders):
     assert find(root) is None
 
 
-def test_images_beside_class_folders_are_another_layout(root, image):
+def test_folders_of_images_with_labels_beside_are_no_classes(root, image):
+    for folder in ('train/a', 'train/b'):
+        save(image, root / folder / 'a.png')
+        (root / folder / 'a.txt').write_text('0 .5 .5 .1 .1')
+    assert find(root) is None
+
+
+def test_a_loose_image_and_other_formats_are_told(root, image):
     for folder in ('train/a', 'train/b', 'train'):
         save(image, root / folder / 'a.png')
-    assert find(root) is None
+    save(image, root / 'train' / 'a' / 'b.gif')
+    data = read(root)
+    assert len(data.splits['train']) == 2
+    assert {fault.kind for fault in data.faults} == {
+        fault_kinds.IMAGE_WITHOUT_CLASS,
+        fault_kinds.IMAGE_FORMAT,
+    }
+
+
+def test_links_are_followed_and_broken_ones_kept(root, scenes, image):
+    write_class_folders(root, scenes)
+    number = len(read(root).splits['train'])
+    save(image, root.parent / 'elsewhere' / 'a.png')
+    folder = root / 'train' / CLASSES[0]
+    (folder / 'linked').symlink_to(root.parent / 'elsewhere')
+    (folder / 'loop').symlink_to(folder)
+    (folder / 'lost.jpg').symlink_to(root / 'nowhere.jpg')
+    data = read(root)
+    assert len(data.splits['train']) == number + 2
+    check(data, quick=True)
+    (fault,) = data.faults.errors
+    assert fault.kind is file_faults.IMAGE_MISSING
+    assert 'lost.jpg' in fault.first
 
 
 def test_folders_of_programs_are_no_classes(root, scenes, image):

@@ -13,7 +13,7 @@ from write_layouts import (
     write_text,
 )
 
-from ivit.annotations import IGNORED
+from ivit.annotations import IGNORED, file_faults
 from ivit.annotations.layouts import fault_kinds, label_folders
 
 read = label_folders.LAYOUT.read
@@ -168,7 +168,7 @@ def test_one_name_less_than_values_shifts_them(write_maps):
 def test_without_0_there_is_no_shift_but_a_fault(write_maps):
     data = read(write_maps(stripes(1, 2, 3), names=['a', 'b', 'c']))
     (fault,) = data.faults.errors
-    assert fault.kind == fault_kinds.MAP_VALUE
+    assert fault.kind == file_faults.MAP_VALUES
     assert fault.first.endswith('000.png: 3')
 
 
@@ -179,7 +179,7 @@ def test_numbered_names_are_taken_at_their_word(write_maps):
     assert decode(data)[0][0].tolist() == [IGNORED, 0, 1, IGNORED]
     assert decode(data)[1] == [4]
     (fault,) = data.faults.errors
-    assert (fault.kind, fault.count) == (fault_kinds.MAP_VALUE, 1)
+    assert (fault.kind, fault.count) == (file_faults.MAP_VALUES, 1)
 
 
 @pytest.mark.parametrize(
@@ -295,13 +295,13 @@ def test_faults(root, scenes):
     save(sixth.label_map * 0, maps / f'{sixth.stem}.jpg')
     data = read(root)
     faults = faults_of(data)
-    assert faults[fault_kinds.MAP_VALUE].count == 2
+    assert faults[file_faults.MAP_VALUES].count == 1
     for kind, text in (
         (fault_kinds.MAP_MISSING, f'{first.stem}.jpg'),
         (fault_kinds.MAP_WITHOUT_IMAGE, f'{second.stem}.png'),
-        (fault_kinds.MAP_SIZE, f'{third.stem}.png: 2 x 6 instead of'),
-        (fault_kinds.MAP_UNREADABLE, f'{fourth.stem}.png'),
-        (fault_kinds.MAP_VALUE, f'{fifth.stem}.png: 17'),
+        (file_faults.MAP_SIZE, f'{third.stem}.png: 2 x 6 instead of'),
+        (file_faults.MAP_UNREADABLE, f'{fourth.stem}.png'),
+        (file_faults.MAP_VALUES, f'{fifth.stem}.png: 17'),
         (fault_kinds.MAP_LOSSY, f'{sixth.stem}.jpg'),
     ):
         assert text in faults.pop(kind).first
@@ -314,7 +314,7 @@ def test_colours_without_a_class_are_a_fault(write_maps):
     array[0, 0] = 5, 6, 7
     names = ['a 0 0 0', 'b 9 9 9']
     (fault,) = read(write_maps(array, names=names)).faults.errors
-    assert fault.kind == fault_kinds.MAP_COLOR
+    assert fault.kind == file_faults.MAP_VALUES
     assert fault.first.endswith('000.png: (5, 6, 7)')
 
 

@@ -15,6 +15,7 @@ from write_layouts import (
     write_voc_roboflow,
 )
 
+from ivit.annotations import file_faults
 from ivit.annotations.layouts import fault_kinds, voc
 
 
@@ -230,7 +231,7 @@ def test_faults_of_objects(one):
     faults = faults_of(data)
     assert set(faults) == {
         fault_kinds.BOX_CLIPPED,
-        fault_kinds.BOX_EMPTY,
+        fault_kinds.BOX_SWAPPED,
         fault_kinds.BOX_UNREADABLE,
     }
     assert faults[fault_kinds.BOX_UNREADABLE].count == 2
@@ -271,8 +272,8 @@ def test_faults_of_files(root, scenes):
     for kind, scene in (
         (fault_kinds.XML_UNREADABLE, first),
         (fault_kinds.XML_MISSING, second),
-        (fault_kinds.IMAGE_MISSING, third),
-        (fault_kinds.IMAGE_UNREADABLE, fourth),
+        (file_faults.IMAGE_MISSING, third),
+        (file_faults.IMAGE_UNREADABLE, fourth),
     ):
         assert scene.stem in faults.pop(kind).first
     assert not faults

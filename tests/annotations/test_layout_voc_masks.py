@@ -14,7 +14,7 @@ from write_layouts import (
     write_voc_masks_palette,
 )
 
-from ivit.annotations import IGNORED
+from ivit.annotations import IGNORED, file_faults
 from ivit.annotations.layouts import fault_kinds, voc
 
 
@@ -108,10 +108,10 @@ def test_faults(root, scenes):
     faults = faults_of(data)
     for kind, text in (
         (fault_kinds.MAP_MISSING, first.stem),
-        (fault_kinds.IMAGE_MISSING, second.stem),
-        (fault_kinds.MAP_UNREADABLE, third.stem),
-        (fault_kinds.MAP_SIZE, f'{fourth.stem}.png: 9 x 5 instead of'),
-        (fault_kinds.MAP_COLOR, f'{fifth.stem}.png: (1, 2, 3)'),
+        (file_faults.IMAGE_MISSING, second.stem),
+        (file_faults.MAP_UNREADABLE, third.stem),
+        (file_faults.MAP_SIZE, f'{fourth.stem}.png: 9 x 5 instead of'),
+        (file_faults.MAP_VALUES, f'{fifth.stem}.png: (1, 2, 3)'),
     ):
         assert text in faults.pop(kind).first
     assert not faults
@@ -132,7 +132,7 @@ def test_numbers_beyond_the_names_are_a_fault(root, scenes):
     write_voc_masks_palette(root, scenes)
     write_text(root / 'labelmap.txt', *(f'{n}:::' for n in MAP_CLASSES[:3]))
     (fault,) = voc.MASKS.read(root).faults.errors
-    assert fault.kind == fault_kinds.MAP_VALUE
+    assert fault.kind == file_faults.MAP_VALUES
     assert fault.first.endswith('.png: 3')
 
 

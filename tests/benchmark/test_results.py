@@ -110,6 +110,7 @@ def tool(monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_tool(tool, tmp_path, capsys):
     tool(
         *('flatten_swin_n_naive', 'flatten_swin_n'),

@@ -14,10 +14,10 @@ def folder(tmp_path, monkeypatch):
     """COCO's files with four clean images."""
     monkeypatch.chdir(tmp_path)
     root = tmp_path / 'my photos'
-    for split in ('train', 'val'):
+    for shade, split in ((90, 'train'), (120, 'val')):
         (root / split).mkdir(parents=True)
         for i in range(2):
-            Image.new('RGB', (40, 30), (90, 90, 90)).save(
+            Image.new('RGB', (40, 30), (shade, 90, 90 + i)).save(
                 root / split / f'{split}{i}.jpg'
             )
     write(root, 'val')

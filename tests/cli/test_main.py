@@ -67,6 +67,7 @@ def test_scripts_are_the_commands(command, monkeypatch):
     assert names['main'] is import_module(f'ivit.cli.{command}').main
 
 
+@pytest.mark.slow
 def test_a_command_is_imported_when_it_is_called():
     code = (
         'import sys, ivit.cli\n'

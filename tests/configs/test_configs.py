@@ -80,11 +80,15 @@ def cfg(request, load):
 
 
 def one_of_each(names):
-    """The names; all but one of each head, family and data set are slow."""
+    """The names; all but one of each head, family and data set are slow.
+
+    Cascades are slow too: they build what Mask R-CNN does, three times.
+    """
     seen = set()
     for name in names:
         head, family, _, _, data = NAME.fullmatch(name).groups()
-        marks = [pytest.mark.slow] if (head, family, data) in seen else []
+        is_slow = (head, family, data) in seen or head.startswith('cascade')
+        marks = [pytest.mark.slow] if is_slow else []
         seen.add((head, family, data))
         yield pytest.param(name, marks=marks)
 

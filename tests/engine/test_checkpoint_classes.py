@@ -3,7 +3,7 @@
 
 import pytest
 
-from ivit.engine import UsageError, check_classes, moved_checkpoint
+from ivit.engine import UsageError, check_classes, find_last_checkpoint
 
 CLASSES = ('cat', 'dog', 'bird')
 
@@ -38,13 +38,19 @@ def test_the_same_classes_or_none(asked, content):
 
 
 def test_where_the_latest_checkpoint_is(tmp_path):
-    assert moved_checkpoint(tmp_path) is None
-    note = tmp_path / 'last_checkpoint'
-    note.write_text('/nowhere/epoch_3.pth')
-    with pytest.raises(UsageError, match='epoch_3.pth'):
-        moved_checkpoint(tmp_path)
-    here = tmp_path / 'epoch_3.pth'
-    here.touch()
-    assert moved_checkpoint(tmp_path) == str(here)
-    note.write_text(str(here))
-    assert moved_checkpoint(tmp_path) is None
+    folder, old = tmp_path / 'copy', tmp_path / 'original'
+    folder.mkdir()
+    old.mkdir()
+    option = '--resume CHECKPOINT'
+    assert find_last_checkpoint(folder, option) is None
+    written = old / 'epoch_3.pth'
+    (folder / 'last_checkpoint').write_text(str(written))
+    with pytest.raises(UsageError, match='epoch_3.pth') as caught:
+        find_last_checkpoint(folder, option)
+    assert option in str(caught.value)
+    written.touch()
+    assert find_last_checkpoint(folder, option) == written
+    # A copy goes on from its own checkpoint, not from the original's.
+    own = folder / 'epoch_3.pth'
+    own.touch()
+    assert find_last_checkpoint(folder, option) == own

@@ -301,3 +301,31 @@ def test_a_video_that_is_cut_off(predict, clip, tmp_path):
     assert f'{number} frames could be read of 5' in err
     assert f'{number} images, {5 - number} skipped' in out
     assert len(read(tmp_path / 'new' / 'images.json')['images']) == number
+
+
+def test_several_images(predict, images, tmp_path):
+    """As a shell writes them for ``*.jpg``."""
+    paths = images / 'a.png', images / 'b.jpg'
+    status, out, _ = predict(DETECTOR, *paths, '--out', 'new')
+    assert status == 0
+    assert 'new: 2 images' in out
+    entries = read(tmp_path / 'new' / 'images.json')['images']
+    assert [one['file_name'] for one in entries] == list(map(str, paths))
+
+
+@pytest.mark.parametrize('other', ['-', '.', 'clip.mp4', 'lost.jpg'])
+def test_several_of_which_one_is_no_image(predict, images, other, tmp_path):
+    status, _, err = predict(DETECTOR, images / 'a.png', other, '--out', 'new')
+    assert status == 1
+    words = 'does not exist' if other == 'lost.jpg' else 'is not an image'
+    assert f'{other} {words}' in err
+    assert not (tmp_path / 'new').exists()
+
+
+def test_an_option_given_twice(predict, images, tmp_path):
+    status, _, err = predict(
+        DETECTOR, images / 'a.png', '--out', 'one', '--out', 'two'
+    )
+    assert status == 2
+    assert '--out is given twice' in err
+    assert not (tmp_path / 'one').exists()

@@ -138,3 +138,14 @@ def test_labels_as_a_file(models, images, tmp_path):
     with pytest.raises(ValueError, match='labels.jpg'):
         result.save_labels(tmp_path / 'labels.jpg')
     assert result.names == list(models[SEGMENTORS[0]].classes)
+
+
+def test_a_black_class_leaves_the_image_as_it_is(models, images):
+    """Background is black in the palette; it has no name either."""
+    result = models[SEGMENTORS[0]].predict(images / 'a.png')
+    result.labels[:] = 0
+    assert_array_equal(result.draw(), result.picture.read())
+    result.labels[:40] = 3
+    changed = (result.draw() != result.picture.read()).any(-1)
+    assert changed[:40].mean() > 0.9
+    assert not changed[40:].any()

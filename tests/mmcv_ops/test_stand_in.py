@@ -139,6 +139,7 @@ print(mmcv.ops.nms(np.eye(1, 4, dtype='f'), np.ones(1, 'f'), 0.5)[1])
 """
 
 
+@pytest.mark.slow
 def test_installed_after_a_failed_import():
     command = [sys.executable, '-c', LATE, ivit.mmcv_ops.__file__]
     done = subprocess.run(command, capture_output=True, text=True)

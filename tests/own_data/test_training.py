@@ -125,6 +125,29 @@ def test_a_work_dir_that_was_moved_goes_on(root, forget_globals):
 @pytest.mark.parametrize(
     ('options', 'words'),
     [
+        ({}, ['used has a training', '--resume', '--work-dir']),
+        (
+            dict(resume='a.pth', load_from='b.pth'),
+            ['--resume a.pth', '--load-from b.pth'],
+        ),
+    ],
+)
+def test_a_work_dir_that_has_a_training(root, options, words):
+    folder = root('coco')
+    work_dir = Path('used')
+    work_dir.mkdir()
+    (work_dir / 'epoch_7.pth').touch()
+    (work_dir / 'last_checkpoint').write_text('/nowhere/epoch_7.pth')
+    with pytest.raises(UsageError) as caught:
+        train(SMALL['detection'], folder, 1, work_dir=work_dir, **options)
+    for word in words:
+        assert word in str(caught.value)
+    assert not (work_dir / 'data').exists()
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
         (['--data', 'nowhere'], ['no folder', 'nowhere']),
         (['--data', '.'], ['none of the layouts', 'YOLO', 'a.txt']),
         (['--train-ann', 'a.txt'], ['--train-images']),

@@ -239,3 +239,14 @@ def test_large_label_maps_keep_their_colours(tmp_path):
     assert image.size == (640, 320)
     colors = {color[:3] for _, color in image.getcolors()}
     assert colors == set(PALETTE)
+
+
+def test_a_black_class_leaves_the_image_as_it_is(tmp_path):
+    path = tmp_path / 'a.png'
+    Image.new('RGB', (2, 1)).save(path)
+    palette = [(0, 0, 0), (255, 200, 25)]
+    elements = Elements(
+        draw_label_map(path, np.array([[0, 1]]), palette, 'a title')
+    )
+    _, image = decode(elements.all('image')[1]['href'])
+    assert (np.asarray(image)[0, :, 3] > 0).tolist() == [False, True]

@@ -6,6 +6,7 @@ import re
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmpretrain.visualization import UniversalVisualizer
 from report_cases import Page
 
 from ivit import report
@@ -110,6 +111,20 @@ def test_report_of_a_small_config(train, tmp_path, name):
         'iteration' if FRAMEWORKS[name] == 'mmseg' else 'epoch'
     )
     assert 'Data and model' not in path.read_text(encoding='utf-8')
+
+
+def test_a_visualizer_of_the_same_name_is_there(train, tmp_path):
+    """It writes elsewhere, as that of a first training in the process."""
+    elsewhere = tmp_path / 'elsewhere'
+    UniversalVisualizer.get_instance(
+        name='visualizer',
+        vis_backends=[dict(type='LocalVisBackend')],
+        save_dir=str(elsewhere),
+    )
+    runner = train('ivit_n_shapes')
+    assert (tmp_path / 'report.html').is_file()
+    assert runner.visualizer.dataset_meta is not None
+    assert not list(elsewhere.rglob('scalars.json'))
 
 
 def fail(*args):

@@ -2,7 +2,8 @@
 """Faults of a data set: their kinds, and how often each was found where."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 
@@ -29,11 +30,13 @@ class Fault:
         kind: The kind.
         first: The first place: a file, and what in it.
         count: Number of places.
+        files: The files that were counted as wholes.
     """
 
     kind: FaultKind
     first: str
     count: int = 1
+    files: set[Path] = field(default_factory=set)
 
     def __str__(self) -> str:
         times = '' if self.count == 1 else f' ({self.count} times, first:'
@@ -48,17 +51,24 @@ class Faults:
     def __init__(self) -> None:
         self._by_kind: dict[FaultKind, Fault] = {}
 
-    def add(self, kind: FaultKind, place: object) -> None:
+    def add(
+        self, kind: FaultKind, place: object, file: Path | None = None
+    ) -> None:
         """Count a fault.
 
         Args:
             kind: Its kind.
             place: The file, and what in it; kept for the first of a kind.
+            file: The file, if it has the fault as a whole: it is counted
+                once then, however often it is looked at.
         """
-        if kind in self._by_kind:
-            self._by_kind[kind].count += 1
-        else:
-            self._by_kind[kind] = Fault(kind, str(place))
+        fault = self._by_kind.get(kind)
+        if fault is None:
+            fault = self._by_kind[kind] = Fault(kind, str(place))
+        elif file is None or file not in fault.files:
+            fault.count += 1
+        if file is not None:
+            fault.files.add(file)
 
     def __iter__(self) -> Iterator[Fault]:
         yield from self.errors

@@ -8,7 +8,7 @@ from typing import IO, NamedTuple
 
 import mmcv
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 Size = tuple[int, int]
 
@@ -33,6 +33,7 @@ TURNED_FORMATS = ('JPEG', 'MPO', 'PNG')
 ON_THEIR_SIDE = (5, 6, 7, 8)
 # How files of these formats end. Some cameras write more behind it.
 END_MARKS = {'JPEG': b'\xff\xd9', 'MPO': b'\xff\xd9', 'PNG': b'IEND'}
+USUAL_FORMATS = ('JPEG', 'MPO', 'PNG', 'BMP', 'TIFF', 'WEBP')
 TAIL = 4096  # bytes
 MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}
 
@@ -64,22 +65,32 @@ class ImageHead(NamedTuple):
         return (height, width) if on_side else (width, height)
 
 
-def read_head(path: Path) -> ImageHead:
+def read_head(path: Path, look_at_end: bool = True) -> ImageHead:
     """Read the head and the tail of an image file.
 
     A file of a format whose end has no mark is decoded to see if it is
-    whole, and so is one without its mark.
+    whole, and so is one without its mark. One of a format that few programs
+    know is decoded by OpenCV, which training reads it with.
+
+    Args:
+        path: The file.
+        look_at_end: Whether the file is looked at beyond its head.
 
     Raises:
-        OSError: If neither Pillow nor OpenCV can read it.
+        OSError: If neither Pillow nor OpenCV can read it, or training could
+            not.
     """
     try:
         with path.open('rb') as file, Image.open(file) as image:
             head = _describe(file, image)
-            if _has_end_mark(file, image.format):
+            format_name = image.format or ''
+            if not look_at_end or _has_end_mark(file, format_name):
                 return head
     except READ_ERRORS as error:
         return _read_with_opencv(path, error)
+    if format_name not in USUAL_FORMATS:
+        problem = f'OpenCV does not read the format {format_name}'
+        return _read_with_opencv(path, OSError(problem))
     try:
         with Image.open(path) as image:
             image.load()
@@ -119,8 +130,8 @@ def _has_deep_samples(file: IO[bytes], image: Image.Image) -> bool:
     return max(bits) > 8 if isinstance(bits, tuple) else bits > 8
 
 
-def _has_end_mark(file: IO[bytes], format_name: str | None) -> bool:
-    mark = END_MARKS.get(format_name or '')
+def _has_end_mark(file: IO[bytes], format_name: str) -> bool:
+    mark = END_MARKS.get(format_name)
     if mark is None:
         return False
     length = file.seek(0, os.SEEK_END)
@@ -135,7 +146,11 @@ def _read_with_opencv(path: Path, error: Exception) -> ImageHead:
     except Exception:  # OpenCV's error has a class of its own
         pixels = None
     if pixels is None:
-        raise OSError(f'{path}: {error}') from error
+        problem = str(error)
+        if isinstance(error, UnidentifiedImageError):
+            is_empty = path.stat().st_size == 0
+            problem = 'is empty' if is_empty else 'is of no format of images'
+        raise OSError(f'{path}: {problem}') from error
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     return ImageHead(

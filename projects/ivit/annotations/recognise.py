@@ -1,10 +1,13 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Recognise in which layout a folder has its annotations, and read it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .layouts import LAYOUTS, Layout
 from .layouts.coco import make_data, read_split
+from .layouts.folders import list_folders
 from .records import AnnotatedData
 
 # So many names of a folder's content are shown in an error.
@@ -24,6 +27,11 @@ def read_folder(root: str | Path, task: str | None = None) -> AnnotatedData:
     root = Path(root)
     if not root.is_dir():
         raise ValueError(f'There is no folder {root.absolute()}')
+    with _unreadable_as_value_error():
+        return _read(root, task)
+
+
+def _read(root: Path, task: str | None) -> AnnotatedData:
     found = {layout: layout.find(root) for layout in LAYOUTS}
     fitting = [layout for layout in LAYOUTS if found[layout]]
     if task is not None:
@@ -39,7 +47,7 @@ def read_folder(root: str | Path, task: str | None = None) -> AnnotatedData:
     if not fitting:
         raise ValueError(
             f'{root} has none of the layouts below. It has '
-            f'{_content(root)}.\n{_wants(task)}'
+            f'{_content(root)}.{_hint_at_folder(root)}\n{_wants(task)}'
         )
     if len(fitting) > 1:
         raise ValueError(
@@ -66,8 +74,15 @@ def read_coco_files(
             ``train_images`` by default.
 
     Raises:
-        ValueError: If a file or folder is not there, or is something else.
+        ValueError: If a file or folder is not there, or is something else,
+            or if there are images for validation without annotations.
     """
+    if val_images is not None and val_ann is None:
+        raise ValueError(
+            f'--val-images {val_images} has no annotations: name their file '
+            'with --val-ann, or leave both out, for a part of the training '
+            'images to be set aside'
+        )
     given = {'train': (train_ann, train_images)}
     if val_ann is not None:
         given['val'] = (val_ann, val_images or train_images)
@@ -79,8 +94,33 @@ def read_coco_files(
         ):
             if not is_there:
                 raise ValueError(f'There is no {what} {Path(path).absolute()}')
-        splits[split] = read_split(Path(ann), Path(images))
+        with _unreadable_as_value_error():
+            splits[split] = read_split(Path(ann), Path(images))
     return make_data(Path(train_ann).parent, splits)
+
+
+@contextmanager
+def _unreadable_as_value_error() -> Iterator[None]:
+    """Say which file the system does not let us read."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(
+            f'{error.filename} cannot be read: {error.strerror}. See that it '
+            'is there and that you may read it'
+        ) from error
+
+
+def _hint_at_folder(root: Path) -> str:
+    """Name the first sub folder that has a layout, if there is one."""
+    for folder in list_folders(root):
+        names = [layout.name for layout in LAYOUTS if layout.find(folder)]
+        if names:
+            return (
+                f' Its folder {folder.name} has the layout '
+                f'{" or ".join(names)}: name {folder}.'
+            )
+    return ''
 
 
 def _describe(layouts: list[Layout], found: dict[Layout, str | None]) -> str:

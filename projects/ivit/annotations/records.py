@@ -16,9 +16,6 @@ from .label_maps import LabelEncoding
 Task = Literal['detection', 'segmentation', 'classification']
 Color: TypeAlias = tuple[int, int, int]
 
-#: Suffixes of the files that count as images, in lower case.
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-
 
 @dataclass
 class DetectionSplit:
@@ -41,10 +38,11 @@ class DetectionSplit:
 
     @property
     def images(self) -> list[Path]:
-        """Paths of the images."""
+        """Paths of the images that have one."""
         return [
             self.image_root / image['file_name']
             for image in self.coco['images']
+            if isinstance(image.get('file_name'), str) and image['file_name']
         ]
 
     def subset(self, indices: Sequence[int]) -> 'DetectionSplit':
@@ -151,16 +149,3 @@ class AnnotatedData:
             if isinstance(split, DetectionSplit)
             for annotation in split.coco['annotations']
         )
-
-
-def list_images(
-    folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES
-) -> list[Path]:
-    """All image files in a folder, at any depth, in the order of names."""
-    return sorted(
-        path
-        for path in folder.rglob('*')
-        if path.suffix.lower() in suffixes
-        and not path.name.startswith('.')
-        and path.is_file()
-    )

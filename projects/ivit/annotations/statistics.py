@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from .checks.boxes import read_boxes
-from .checks.detection import is_id, size_of
 from .checks.segmentation import read_pair
 from .checks.sweep import SEED, sweep
+from .coco_values import is_id, size_of
 from .image_files import read_head
 from .label_maps import LabelEncoding
 from .records import (

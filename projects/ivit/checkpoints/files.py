@@ -2,11 +2,15 @@
 """Find out what is wrong with a file that should be a checkpoint."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
+import numpy as np
+import torch
 from mmengine.runner import checkpoint
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
@@ -91,6 +95,21 @@ def find_checkpoint_file(filename: str | Path) -> Path:
     return shipped
 
 
+@contextmanager
+def _numbers_are_safe() -> Iterator[None]:
+    """Let checkpoints have numpy's numbers of any kind, such as an mIoU's.
+
+    mmengine allows two kinds. For another it warns of code in the file, and
+    loads the file again without a check.
+    """
+    if not hasattr(torch.serialization, 'safe_globals'):  # torch < 2.5
+        yield
+        return
+    kinds = {type(np.dtype(code)) for code in np.typecodes['All']}
+    with torch.serialization.safe_globals(list(kinds)):
+        yield
+
+
 def load_from_local(filename: str, map_location: Any = None) -> Any:
     """Load a local file, and say what is wrong if it cannot be read.
 
@@ -110,7 +129,8 @@ def load_from_local(filename: str, map_location: Any = None) -> Any:
         device = 'cpu' if callable(map_location) else map_location
         return load_file(filename, str(device or 'cpu'))
     try:
-        return checkpoint.load_from_local(filename, map_location)
+        with _numbers_are_safe():
+            return checkpoint.load_from_local(filename, map_location)
     except (EOFError, RuntimeError, UnpicklingError) as error:
         check_checkpoint_file(filename)
         if is_zipfile(Path(filename).expanduser()):

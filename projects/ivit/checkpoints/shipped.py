@@ -77,4 +77,4 @@ def find_shipped(name: str) -> Path | None:
 def tell_names() -> str:
     """The names of all weights that come with the package, for messages."""
     names = ', '.join(shipped_weights())
-    return f'Weights that come with ivit: {names}.'
+    return f'Weights that come with ivit: {names or "none"}.'

@@ -15,15 +15,12 @@ from collections.abc import Sequence
 from mmengine.runner import CheckpointLoader
 
 from .. import checkpoints, engine
+from .parser import Parser
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog='ivit convert',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser('ivit convert', __doc__)
     parser.add_argument('checkpoint', metavar='IN', help='checkpoint file')
     parser.add_argument('out', metavar='OUT', help='new file')
     parser.add_argument(

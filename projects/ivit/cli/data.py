@@ -23,10 +23,12 @@ from .. import engine
 from ..annotations import AnnotatedData, Task
 from ..annotations.checks import check
 from ..annotations.faults import Faults
-from ..annotations.page import make_data_page
+from ..annotations.split import SHARE
+from ..data_page import make_data_page
 from ..own_data.prepare import DataPaths
 from ..report.page import write_page
 from .coco_arguments import add_coco_arguments
+from .parser import Parser
 
 # Of a table that no one looks at in a terminal.
 WIDTH = 160
@@ -35,11 +37,7 @@ COLORS = dict(error='bold red', warning='yellow')
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog='ivit data',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser('ivit data', __doc__)
     parser.add_argument(
         'folder',
         nargs='?',
@@ -108,6 +106,11 @@ def show(data: AnnotatedData, console: Console) -> None:
         f'{len(data.classes)} classes: {", ".join(data.classes)}',
         *data.notes,
     ]
+    if 'val' not in data.splits:
+        lines.append(
+            f'There is no validation split: a training sets {SHARE:.0%} of '
+            'the images aside for it, the same ones every time.'
+        )
     for line in lines:
         console.print(Text(line), soft_wrap=True)
     if len(data.faults):

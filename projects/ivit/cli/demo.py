@@ -19,6 +19,7 @@ from mmengine.runner import Runner
 
 from .. import engine, report
 from ..frameworks import require
+from .parser import Parser
 
 CONFIG = 'mask_rcnn_ivit_n_shapes'
 TITLE = 'Mask R-CNN on an iViT backbone: the ivit demo'
@@ -34,7 +35,7 @@ results and cannot be compared with any.</p>"""
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog='ivit demo', description=__doc__)
+    parser = Parser('ivit demo', __doc__)
     parser.add_argument(
         '--since',
         type=float,

@@ -24,6 +24,7 @@ from torch import nn
 from .. import engine
 from ..benchmark.cost import Cost
 from ..benchmark.parts import PartCosts, count_parts
+from .parser import Parser
 
 # Height and width that tables of results are made for.
 SHAPES = dict(mmdet=(800, 1280), mmseg=(512, 2048), mmpretrain=(224, 224))
@@ -78,11 +79,7 @@ def not_counted(parts: PartCosts) -> str:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog='ivit flops',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser('ivit flops', __doc__)
     parser.add_argument('config', help='path of a config, or name of ours')
     parser.add_argument(
         '--shape',
@@ -128,6 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         init_default_scope(scope)
         if 'model' not in cfg:
             raise engine.UsageError(f'{args.config} has no model')
+        engine.merge_data_preprocessor(cfg)
         model = MODELS.build(cfg.model)
         parts = count_parts(model, shape)
     print(f'{args.config}, one image of {shape[0]} x {shape[1]}')

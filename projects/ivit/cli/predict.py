@@ -6,7 +6,7 @@ detector in COCO's form of results, of a segmentor as label maps, of a
 classifier as a table. docs/predict.md describes the files. Images that cannot
 be read are named and skipped; the exit status is then 1.
 
-    ivit predict work_dirs/mask_rcnn_ivit_t_coco photo.jpg
+    ivit predict work_dirs/mask_rcnn_ivit_t_coco photo.jpg other.png
     ivit predict work_dirs/mask_rcnn_ivit_t_coco photos --batch-size 4
     ivit predict work_dirs/mask_rcnn_ivit_t_coco clip.mp4 --device cuda:1
     find photos -newer list.txt | ivit predict work_dirs/mine - --out new
@@ -32,15 +32,12 @@ from .. import engine
 from ..inference import ImageError, ImageLike, Model, load
 from ..inference.output import PredictionFolder, check_is_new
 from ..inference.sources import Source, open_source
+from .parser import Parser
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog='ivit predict',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser('ivit predict', __doc__)
     add = parser.add_argument
     add(
         'run',
@@ -49,9 +46,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--checkpoint',
     )
     add(
-        'source',
+        'places',
+        nargs='+',
         metavar='IMAGE|FOLDER|VIDEO|-',
-        help='- reads paths of images from stdin, one a line',
+        help='images, or one of the others; - reads paths of images from '
+        'stdin, one a line',
     )
     add(
         '--checkpoint',
@@ -154,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
     """
     folder = args.out or default_folder(args.run)
     check_is_new(folder)
-    source = open_source(args.source, sys.stdin)
+    source = open_source(args.places, sys.stdin)
     model = load(args.run, args.checkpoint, args.device)
     output = PredictionFolder(folder, model, source.video)
     try:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from .. import engine
 from ..studies.runs import RunFailed
+from .parser import Parser
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog='ivit study', description=__doc__)
+    parser = Parser('ivit study', __doc__)
     parser.add_argument('name', choices=('transfer', 'attention'))
     parser.add_argument(
         '--work-dir',

@@ -10,11 +10,12 @@ from mmengine.registry import METRICS
 
 from .. import engine
 from ..preflight import check_config
+from .parser import Parser
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog='ivit test', description=__doc__)
+    parser = Parser('ivit test', __doc__)
     parser.add_argument('config', help='path of a config, or name of ours')
     parser.add_argument('checkpoint', help='checkpoint file')
     engine.add_common_arguments(parser)

@@ -11,15 +11,12 @@ from collections.abc import Sequence
 from .. import engine
 from ..training import train
 from .coco_arguments import add_coco_arguments
+from .parser import Parser
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog='ivit train',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser('ivit train', __doc__)
     parser.add_argument('config', help='path of a config, or name of ours')
     add_data_arguments(parser.add_argument_group('your data'))
     engine.add_common_arguments(parser)

@@ -7,13 +7,18 @@ from .checkpoint_check import (
     check_checkpoint_path,
     check_classes,
     load_whole,
-    moved_checkpoint,
 )
 from .compile import CompileBackboneHook, set_compile
 from .config_files import find_config, packaged_configs
 from .distributed import leave_process_group
 from .errors import UsageError, one_line_errors
-from .launch import add_common_arguments, build_runner, load_config
+from .last_checkpoint import find_last_checkpoint
+from .launch import (
+    add_common_arguments,
+    build_runner,
+    load_config,
+    merge_data_preprocessor,
+)
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .no_decay import NoDecayOptimWrapperConstructor
 from .progress import ProgressBar
@@ -35,10 +40,11 @@ __all__ = [
     'check_checkpoint_path',
     'check_classes',
     'find_config',
+    'find_last_checkpoint',
     'leave_process_group',
     'load_config',
     'load_whole',
-    'moved_checkpoint',
+    'merge_data_preprocessor',
     'one_line_errors',
     'packaged_configs',
     'set_amp',

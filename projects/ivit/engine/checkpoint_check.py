@@ -4,7 +4,6 @@
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
@@ -22,8 +21,6 @@ from ..nested import iterate_dicts
 from .errors import UsageError, listed
 
 MAX_LISTED = 5  # weights named in a message
-# The file in which mmengine notes the latest checkpoint.
-LAST_CHECKPOINT = 'last_checkpoint'
 
 
 def check_checkpoint_path(path: str | None) -> None:
@@ -45,37 +42,6 @@ def check_checkpoint_path(path: str | None) -> None:
     except FileNotFoundError as error:
         raise UsageError(str(error)) from None
     check_checkpoint_file(file)
-
-
-def moved_checkpoint(work_dir: str | Path) -> str | None:
-    """The latest checkpoint of a work dir that was moved.
-
-    mmengine writes the checkpoint's absolute path to ``last_checkpoint``,
-    where it is not any more when the work dir is moved.
-
-    Args:
-        work_dir: The folder of a training.
-
-    Returns:
-        The path of a file of that name in the folder; None if the path that
-        was written is right, or there is no such file.
-
-    Raises:
-        UsageError: If the checkpoint is in neither place.
-    """
-    note = Path(work_dir, LAST_CHECKPOINT)
-    if not note.is_file():
-        return None
-    written = Path(note.read_text().strip())
-    if written.exists():
-        return None
-    here = Path(work_dir, written.name)
-    if here.exists():
-        return str(here)
-    raise UsageError(
-        f'{note} names {written}, which is neither there nor in {work_dir}. '
-        'Name a checkpoint: --resume CHECKPOINT'
-    )
 
 
 class CheckpointCheck(Hook):
@@ -109,6 +75,15 @@ class CheckpointCheck(Hook):
             if init.get('type') == 'Pretrained' and isinstance(path, str):
                 check_checkpoint_path(path)
 
+    def before_train(self, runner: Runner) -> None:
+        """Say so if a resumed training is over already."""
+        if runner.iter >= runner.max_iters > 0:
+            runner.logger.warning(
+                f'nothing is trained: the checkpoint has {runner.iter} steps, '
+                f'and the config ends at {runner.max_iters}. Set more epochs '
+                'or iterations to go on'
+            )
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check that the checkpoint fits.
 
@@ -128,6 +103,11 @@ class CheckpointCheck(Hook):
         else:
             runner.logger.info(_tell_what_is_kept(model, state))
         _refuse_misfits(model, state, self.whole_model)
+        left_over = _tell_left_over(model, state) if self.whole_model else ''
+        if left_over and not _is_testing(runner):
+            raise UsageError(left_over)
+        if left_over:  # a test may leave a head out: boxes without masks
+            runner.logger.warning(left_over)
 
 
 def load_whole(model: nn.Module, checkpoint: dict) -> None:
@@ -142,21 +122,16 @@ def load_whole(model: nn.Module, checkpoint: dict) -> None:
             is left over.
         ValueError: If the backbone's weights do not fit.
     """
-    _refuse_misfits(model, _prepare_state(model, checkpoint, True), True)
+    state = _prepare_state(model, checkpoint, True)
+    _refuse_misfits(model, state, True)
+    if left_over := _tell_left_over(model, state):
+        raise UsageError(left_over)
     given = checkpoint.get('state_dict', checkpoint)
     weights = OrderedDict(_without_wrapper(given))
     # It has the versions by which modules recognise older checkpoints.
     versions = getattr(given, '_metadata', OrderedDict())
     weights._metadata = versions  # type: ignore[attr-defined]  # as torch does
-    left_over = model.load_state_dict(weights, strict=False).unexpected_keys
-    if left_over:
-        raise UsageError(
-            'the checkpoint has weights that the model has no place for: '
-            f'{", ".join(left_over[:MAX_LISTED])}'
-            + _more(len(left_over) - MAX_LISTED)
-            + '. Was it trained with this config? A head may have been left '
-            'out of it'
-        )
+    model.load_state_dict(weights, strict=False)
 
 
 def check_classes(asked: Sequence[str] | None, checkpoint: dict) -> None:
@@ -232,6 +207,27 @@ def _refuse_misfits(model: nn.Module, state: dict, whole_model: bool) -> None:
             'or the number of classes may differ. Weights for the '
             'backbone alone are given with --cfg-options pretrained=FILE.'
         )
+
+
+def _tell_left_over(model: nn.Module, state: dict) -> str:
+    """Which weights of a checkpoint a model has no place for, if any.
+
+    Args:
+        model: The model, into which they are loaded.
+        state: Weights of the whole model.
+    """
+    # Hooks of older checkpoints may change what they are given.
+    found = model.load_state_dict(OrderedDict(state), strict=False)
+    names = found.unexpected_keys
+    if not names:
+        return ''
+    return (
+        'the checkpoint has weights that the model has no place for: '
+        f'{", ".join(names[:MAX_LISTED])}'
+        + _more(len(names) - MAX_LISTED)
+        + '. Was it trained with this config? A head may have been left '
+        'out of it'
+    )
 
 
 def _more(number: int) -> str:

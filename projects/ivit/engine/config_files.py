@@ -33,7 +33,9 @@ def find_config(name: str | Path) -> Path:
     packaged = FOLDER / f'{name}.py'
     if packaged.is_file():
         return packaged
-    nearest = difflib.get_close_matches(path.stem, packaged_configs(), cutoff=0)
+    nearest = difflib.get_close_matches(
+        path.stem, packaged_configs(), cutoff=0
+    )
     raise UsageError(
         f'config not found: {path.absolute()}. Give the path of one, or the '
         f'name of one that comes with ivit, such as {", ".join(nearest)}'

@@ -224,10 +224,24 @@ def build_runner(cfg: Config, whole_checkpoint: bool) -> Runner:
         UsageError: If the launcher did not start this process.
     """
     prepare_cpu_launch(cfg)
+    # mmengine gives the experiment's own name then. A visualizer of one name
+    # is one object in a process, and writes to the folder of its first run.
+    if cfg.get('visualizer'):
+        cfg.visualizer.pop('name', None)
     build = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
     runner = build(cfg)
     runner.register_hook(CheckpointCheck(whole_checkpoint))
     return runner
+
+
+def merge_data_preprocessor(cfg: Config) -> None:
+    """Give the model the preprocessor at the top level, as a runner does.
+
+    Args:
+        cfg: A config with a model; changed in place.
+    """
+    if cfg.get('data_preprocessor') is not None:
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
 
 
 def _check_custom_imports(cfg: Config, path: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import InstanceData
 
 from .results import Classification, Detections, LabelMap
 
@@ -82,24 +82,21 @@ def _same_random_numbers() -> Iterator[None]:
 
 
 def _draw_label_map(result: LabelMap) -> np.ndarray:
-    from mmseg.structures import SegDataSample
     from mmseg.visualization import SegLocalVisualizer
 
     image = result.picture.read()
-    labels = torch.from_numpy(result.labels.astype(np.int64))[None]
-    visualizer = SegLocalVisualizer(alpha=OPACITY)
-    visualizer.dataset_meta = dict(
-        classes=result.names, palette=list(result.picture.palette)
-    )
-    visualizer.add_datasample(
-        'prediction',
-        image,
-        SegDataSample(pred_sem_seg=PixelData(data=labels)),
-        draw_gt=False,
-        # mmseg's own names take seconds in a large image.
-        with_labels=False,
-    )
-    found = np.unique(result.labels)
+    # As mmseg blends, whose own function fails at an image of one pixel and
+    # needs seconds for the names in a large one.
+    colors = np.array(result.picture.palette, np.uint8)[result.labels]
+    blended = image * (1 - OPACITY) + colors * OPACITY
+    # Black is the colour of what is no thing: the image stays as it is.
+    painted = colors.any(-1)
+    blended[~painted] = image[~painted]
+    visualizer = SegLocalVisualizer()
+    visualizer.set_image(blended.astype(np.uint8))
+    found = np.unique(result.labels[painted])
+    if not len(found):
+        return visualizer.get_image()
     visualizer.draw_texts(
         [result.names[label] for label in found],
         torch.tensor([_middle(result.labels == label) for label in found]),

@@ -60,8 +60,7 @@ def load(
             f'{"a" if "model" in cfg else "no"} model; predictions are of '
             f'models of {", ".join(TASKS)}'
         )
-    if cfg.get('data_preprocessor') is not None:  # as mmengine's runner does
-        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    engine.merge_data_preprocessor(cfg)
     content = CheckpointLoader.load_checkpoint(
         file, map_location='cpu', logger='silent'
     )
@@ -92,17 +91,19 @@ def _choose_device(device: str | torch.device | None) -> torch.device:
     Raises:
         UsageError: If it is not a device, or not here.
     """
-    has_gpu = torch.cuda.is_available()
+    default = 'cuda' if torch.cuda.is_available() else 'cpu'
     try:
-        where = torch.device(device or ('cuda' if has_gpu else 'cpu'))
-    except RuntimeError as error:
-        raise engine.UsageError(f'device {device!r}: {error}') from None
-    number = torch.cuda.device_count()
-    if where.type == 'cuda' and (not has_gpu or (where.index or 0) >= number):
+        where = torch.device(device or default)
+        if where.type == 'meta':
+            raise RuntimeError('it has no memory')
+        torch.zeros(1, device=where)
+    # What torch raises differs from device to device.
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        reason = (str(error).splitlines() or ['torch cannot use it'])[0]
         raise engine.UsageError(
-            f'device {device!r}: torch can use {number} GPUs here; take '
-            f'{"cuda:0" if has_gpu else "cpu"}'
-        )
+            f'device {device!r}: {reason}; torch can use '
+            f'{torch.cuda.device_count()} GPUs here. Take {default}'
+        ) from None
     return where
 
 

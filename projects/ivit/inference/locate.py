@@ -4,10 +4,12 @@
 from pathlib import Path
 from typing import Protocol
 
-from ..engine import UsageError, find_config
-from ..engine.checkpoint_check import LAST_CHECKPOINT
+from ..engine import UsageError, find_config, find_last_checkpoint
+from ..engine.last_checkpoint import NOTE
 
 BEST = 'best_*.pth'  # what CheckpointHook names them
+# How a checkpoint is named in the command and in Python.
+OPTION = '--checkpoint (in Python checkpoint=)'
 
 
 class HasWorkDir(Protocol):
@@ -39,8 +41,7 @@ def locate(
     if folder.suffix == '.pth':
         raise UsageError(
             f'{folder} is a checkpoint; give the folder of its training or '
-            'its config first, and the checkpoint with --checkpoint (in '
-            'Python checkpoint=)'
+            f'its config first, and the checkpoint with {OPTION}'
         )
     try:
         config = find_config(folder)
@@ -49,8 +50,7 @@ def locate(
     if checkpoint is None:
         raise UsageError(
             f'{config} is a config, whose weights are not known; give a '
-            'checkpoint with --checkpoint (in Python checkpoint=), or the '
-            'folder of a training instead'
+            f'checkpoint with {OPTION}, or the folder of a training instead'
         )
     return config, str(checkpoint)
 
@@ -59,9 +59,7 @@ def find_checkpoint(work_dir: Path) -> Path:
     """The checkpoint of a work dir to predict with.
 
     The best one, if the training kept it, because it is what the training
-    was validated for; the latest one otherwise. mmengine writes down where
-    that one was. A file of the same name in the work dir comes first: the
-    folder may have been moved or copied.
+    was validated for; the latest one otherwise.
 
     Args:
         work_dir: The folder of a training.
@@ -73,26 +71,17 @@ def find_checkpoint(work_dir: Path) -> Path:
     if len(best) > 1:
         raise UsageError(
             f'{work_dir} has {len(best)} best checkpoints: '
-            f'{", ".join(path.name for path in best)}. Name one with '
-            '--checkpoint (in Python checkpoint=)'
+            f'{", ".join(path.name for path in best)}. Name one with {OPTION}'
         )
     if best:
         return best[0]
-    note = work_dir / LAST_CHECKPOINT
-    if not note.is_file():
+    latest = find_last_checkpoint(work_dir, OPTION)
+    if latest is None:
         raise UsageError(
-            f'{work_dir} has neither {BEST} nor {LAST_CHECKPOINT}, so no '
-            'training has saved its weights there. Name a checkpoint with '
-            '--checkpoint (in Python checkpoint=)'
+            f'{work_dir} has neither {BEST} nor {NOTE}, so no training has '
+            f'saved its weights there. Name a checkpoint with {OPTION}'
         )
-    written = Path(note.read_text().strip())
-    for path in (work_dir / written.name, written):
-        if path.is_file():
-            return path
-    raise UsageError(
-        f'{note} names {written}, which is neither there nor in {work_dir}. '
-        'Name a checkpoint with --checkpoint (in Python checkpoint=)'
-    )
+    return latest
 
 
 def _find_only_config(work_dir: Path) -> Path:
@@ -103,6 +92,5 @@ def _find_only_config(work_dir: Path) -> Path:
     found = ', '.join(path.name for path in configs) or 'none'
     raise UsageError(
         f'{work_dir} has to have one config, *.py, and has {found}. Give the '
-        'config itself, and the checkpoint with --checkpoint (in Python '
-        'checkpoint=)'
+        f'config itself, and the checkpoint with {OPTION}'
     )

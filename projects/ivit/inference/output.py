@@ -16,7 +16,7 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..annotations.records import IMAGE_SUFFIXES
+from ..annotations.files import IMAGE_SUFFIXES
 from ..engine import UsageError
 from .model import Model
 from .results import Classification, Detections, LabelMap, Result, save_picture

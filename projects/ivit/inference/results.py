@@ -200,7 +200,7 @@ def save_picture(pixels: np.ndarray, path: Path) -> None:
 
     Args:
         pixels: ``(H, W, 3)`` uint8 RGB, or ``(H, W)`` uint8 or uint16.
-        path: The file.
+        path: The file; missing folders are made.
 
     Raises:
         ValueError: If the file exists, or its suffix is of no kind.
@@ -211,6 +211,7 @@ def save_picture(pixels: np.ndarray, path: Path) -> None:
             f'{path}: no kind of picture has the suffix {path.suffix!r}; '
             'take .png or .jpg'
         )
+    path.parent.mkdir(parents=True, exist_ok=True)
     with open_new(path) as file:
         Image.fromarray(pixels).save(file, kind, **OPTIONS.get(kind, {}))
 

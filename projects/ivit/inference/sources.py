@@ -1,11 +1,11 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """What the command line predicts: a file, a folder, a video or a list."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..annotations.records import IMAGE_SUFFIXES, list_images
+from ..annotations.files import IMAGE_SUFFIXES, list_images
 from ..engine import UsageError
 from .images import ImageLike
 from .video import VIDEO_SUFFIXES, Video
@@ -39,17 +39,20 @@ class Source(NamedTuple):
     video: Video | None = None
 
 
-def open_source(place: str, lines: Iterable[str]) -> Source:
+def open_source(places: Sequence[str], lines: Iterable[str]) -> Source:
     """Find the images.
 
     Args:
-        place: Path of an image, a folder, whose images at any depth are
-            taken, or a video; ``'-'`` for ``lines``.
+        places: Paths of images; or one path, of a folder, whose images at
+            any depth are taken, or of a video; or ``'-'`` for ``lines``.
         lines: A path each; empty lines do not count.
 
     Raises:
         UsageError: If there are no images, or the video cannot be opened.
     """
+    if len(places) > 1:
+        return _list_files(places)
+    (place,) = places
     if place == STDIN:
         paths = [line.rstrip('\r\n') for line in lines if line.strip()]
         if not paths:
@@ -67,15 +70,38 @@ def open_source(place: str, lines: Iterable[str]) -> Source:
             Item(file.relative_to(path).as_posix(), file) for file in found
         ]
         return Source(items, len(items))
+    _check_exists(path)
+    if _is_video(path):
+        video = Video(path)
+        return Source(_name_frames(video), video.announced, video)
+    return Source([Item(path.name, path)], 1)
+
+
+def _list_files(places: Sequence[str]) -> Source:
+    """Several images, such as ``*.jpg`` becomes in a shell."""
+    items = []
+    for place in places:
+        path = Path(place).expanduser()
+        if place == STDIN or path.is_dir() or _is_video(path):
+            raise UsageError(
+                f'{place} is not an image; give several images, or one '
+                f'folder, one video or {STDIN} alone'
+            )
+        _check_exists(path)
+        items.append(Item(place, path))
+    return Source(items, len(items))
+
+
+def _check_exists(path: Path) -> None:
     if not path.exists():
         raise UsageError(
             f'{path.absolute()} does not exist; give an image, a folder, a '
             f'video or {STDIN} for paths from stdin'
         )
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        video = Video(path)
-        return Source(_name_frames(video), video.announced, video)
-    return Source([Item(path.name, path)], 1)
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def _name_frames(video: Video) -> Iterator[Item]:

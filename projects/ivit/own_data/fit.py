@@ -6,10 +6,16 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..annotations import AnnotatedData
+from ..annotations import AnnotatedData, DetectionSplit
 from ..engine.errors import UsageError
-from ..nested import as_list, innermost_datasets, iterate_dicts
+from ..nested import (
+    as_list,
+    class_name,
+    innermost_datasets,
+    iterate_dicts,
+)
 from ..palette import make_palette
+from .foreign import refuse_other_annotations
 from .heads import remove_masks, set_class_counts, wants_masks
 from .schedule import fit_schedule
 from .write import WrittenSplit, write_splits
@@ -21,6 +27,21 @@ TASKS = dict(
 # What a data set of the config keeps, whatever the data is.
 KEPT = ('pipeline', 'filter_cfg', 'test_mode', 'backend_args')
 FOLDER = 'data'
+REPEATER = 'RepeatDataset'
+# Evaluators of annotations in other forms than the one that is written.
+FOREIGN_METRICS = (
+    'CityScapesMetric',
+    'CrowdHumanMetric',
+    'DODCocoMetric',
+    'Flickr30kMetric',
+    'LVISMetric',
+    'OpenImagesMetric',
+    'RefExpMetric',
+    'VOCMetric',
+    'MultiLabelMetric',
+    'VOCAveragePrecision',
+    'VOCMultiLabelMetric',
+)
 
 
 def task_of(cfg: Config) -> str:
@@ -69,25 +90,45 @@ def fit_config(
         raise UsageError(f'{data.root} has no class that has objects')
     if data.palette is None and data.task != 'classification':
         data.palette = make_palette(len(data.classes))
+    refuse_other_annotations(cfg)
     notes = set_class_counts(cfg, len(data.classes))
-    if data.task == 'detection' and wants_masks(cfg) and not data.has_masks:
-        remove_masks(cfg)
-        notes.append(
-            'no object has a mask, so the mask head is left out; the model '
-            'finds boxes'
-        )
+    if data.task == 'detection' and wants_masks(cfg):
+        if data.has_masks:
+            _refuse_splits_without_masks(data)
+        else:
+            notes.append(remove_masks(cfg))
     written, more = write_splits(data, Path(cfg.work_dir, FOLDER))
     notes += more
-    _set_loaders(cfg, written)
-    _set_evaluators(cfg, written, len(data.classes))
+    repeats = _set_loaders(cfg, written)
+    notes += _set_evaluators(cfg, written, len(data.classes))
     if data.task == 'segmentation':
         _keep_label_zero(cfg)
     number = written['train'].num_images
-    return notes + fit_schedule(cfg, number, num_processes, epochs)
+    return notes + fit_schedule(cfg, number, num_processes, epochs, repeats)
 
 
-def _set_loaders(cfg: Config, written: dict[str, WrittenSplit]) -> None:
-    """Give each loader its split; without a test split it is validation."""
+def _refuse_splits_without_masks(data: AnnotatedData) -> None:
+    """Check that splits have masks or none of them has."""
+    for name, split in data.splits.items():
+        if not isinstance(split, DetectionSplit):
+            continue
+        objects = split.coco['annotations']
+        if objects and not any(one.get('segmentation') for one in objects):
+            raise UsageError(
+                f'{split.ann_file or data.root} ({name}) has '
+                f'{len(objects)} objects and no mask, and other splits have '
+                'masks. Add them, or take a model for boxes, such as '
+                'retinanet_ivit_t_coco'
+            )
+
+
+def _set_loaders(cfg: Config, written: dict[str, WrittenSplit]) -> int:
+    """Give each loader its split; without a test split it is validation.
+
+    Returns:
+        How often an epoch of the config went through its data.
+    """
+    repeats = 1
     for phase in ('train', 'val', 'test'):
         split = written.get(phase, written['val'])
         loader = cfg.get(f'{phase}_dataloader')
@@ -104,16 +145,34 @@ def _set_loaders(cfg: Config, written: dict[str, WrittenSplit]) -> None:
             if cfg.default_scope == 'mmseg':
                 # mmseg does not evaluate images of several sizes at once.
                 loader['batch_size'] = 1
+        else:
+            repeats = _count_repeats(wrapped)
         loader['dataset'] = _replace_innermost(wrapped, dataset)
     cfg.data_root = ''
+    return repeats
+
+
+def _count_repeats(wrapped: dict[str, Any]) -> int:
+    """How often a data set's wrappers repeat it."""
+    inner = wrapped.get('dataset')
+    if inner is None:
+        return 1
+    times = wrapped['times'] if class_name(wrapped) == REPEATER else 1
+    return times * _count_repeats(inner)
 
 
 def _replace_innermost(
     wrapped: dict[str, Any], dataset: dict[str, Any]
 ) -> dict[str, Any]:
-    """A data set in the wrappers of another; several become one."""
+    """A data set in the wrappers of another.
+
+    Several data sets become one. Nothing is repeated: an epoch goes through
+    the images once.
+    """
     if 'datasets' in wrapped:
         return dataset
+    if class_name(wrapped) == REPEATER:
+        return _replace_innermost(wrapped['dataset'], dataset)
     if 'dataset' in wrapped:
         inner = _replace_innermost(wrapped['dataset'], dataset)
         return dict(wrapped, dataset=inner)
@@ -122,17 +181,50 @@ def _replace_innermost(
 
 def _set_evaluators(
     cfg: Config, written: dict[str, WrittenSplit], num_classes: int
-) -> None:
-    """Give evaluators the annotations of their loader."""
+) -> list[str]:
+    """Give evaluators the annotations of their loader.
+
+    Returns:
+        Which evaluators were replaced, in words.
+    """
+    notes: dict[str, None] = {}
     for phase in ('val', 'test'):
         split = written.get(phase, written['val'])
-        for evaluator in as_list(cfg.get(f'{phase}_evaluator')):
+        key = f'{phase}_evaluator'
+        replaced = _replace_foreign(as_list(cfg.get(key)), cfg)
+        if replaced is not None:
+            before, cfg[key] = replaced
+            names = ', '.join(class_name(one) for one in cfg[key])
+            notes[f'evaluators: {", ".join(before)} -> {names}'] = None
+        for evaluator in as_list(cfg.get(key)):
             if split.ann_file and 'ann_file' in evaluator:
                 evaluator['ann_file'] = split.ann_file
             topk = evaluator.get('topk')
             if topk:
                 fitting = tuple(k for k in as_list(topk) if k <= num_classes)
                 evaluator['topk'] = fitting or (1,)
+    return list(notes)
+
+
+def _replace_foreign(
+    evaluators: list[dict[str, Any]], cfg: Config
+) -> tuple[list[str], list[dict[str, Any]]] | None:
+    """Replace evaluators that read another form of annotations.
+
+    Returns:
+        Names of those that go, and those that are left or come; None if none
+        goes.
+    """
+    foreign = [e for e in evaluators if class_name(e) in FOREIGN_METRICS]
+    if not foreign:
+        return None
+    left = [e for e in evaluators if e not in foreign]
+    if not left and cfg.default_scope == 'mmdet':
+        metric = ['bbox', 'segm'] if wants_masks(cfg) else ['bbox']
+        left = [dict(type='CocoMetric', ann_file='', metric=metric)]
+    elif not left:
+        left = [dict(type='Accuracy', topk=(1, 5))]
+    return [class_name(e) for e in foreign], left
 
 
 def _keep_label_zero(cfg: Config) -> None:

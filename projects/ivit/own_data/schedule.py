@@ -23,10 +23,16 @@ EVALUATIONS = 10
 LOG_INTERVAL = 50
 # Keys of schedulers that count epochs or iterations.
 LENGTHS = ('begin', 'end', 'T_max', 'milestones', 'step_size', 'total_steps')
+# Keys of hooks that change something at an epoch.
+HOOK_LENGTHS = ('switch_epoch', 'num_last_epochs', 'begin_epoch')
 
 
 def fit_schedule(
-    cfg: Config, num_images: int, num_processes: int, epochs: int | None
+    cfg: Config,
+    num_images: int,
+    num_processes: int,
+    epochs: int | None,
+    repeats: int = 1,
 ) -> list[str]:
     """Fit batch size, epochs, schedulers and intervals, in place.
 
@@ -37,6 +43,8 @@ def fit_schedule(
         epochs: How often to go through the images; by default as often as
             the config does, and more often where that gives less than
             ``MIN_STEPS`` steps.
+        repeats: How often an epoch of the config goes through its images,
+            where one of the new schedule does so once.
 
     Returns:
         What was decided, in sentences.
@@ -67,7 +75,7 @@ def fit_schedule(
     if epochs is None:
         epochs = min(MAX_EPOCHS, math.ceil(MIN_STEPS / steps))
         if by_epoch:
-            epochs = max(train_cfg.max_epochs, epochs)
+            epochs = max(train_cfg.max_epochs * repeats, epochs)
         else:
             epochs = max(epochs, min(MAX_EPOCHS, train_cfg.max_iters // steps))
     before = train_cfg.max_epochs if by_epoch else train_cfg.max_iters
@@ -78,7 +86,13 @@ def fit_schedule(
         interval *= steps
     train_cfg['max_epochs' if by_epoch else 'max_iters'] = after
     train_cfg.val_interval = interval
+    # A second interval for the last epochs, of an epoch that is not there.
+    train_cfg.pop('dynamic_intervals', None)
     _set_hooks(cfg, interval, steps)
+    for hook in as_list(cfg.get('custom_hooks')):
+        for key in HOOK_LENGTHS if by_epoch else ():
+            if hook.get(key):
+                hook[key] = _scale(hook[key], after / before)
     for key in ('max_epochs', 'max_iters'):  # variables of our configs
         if key in cfg:
             cfg[key] = after
@@ -157,7 +171,12 @@ def _set_hooks(cfg: Config, interval: int, steps: int) -> None:
     checkpoint = hooks.get('checkpoint')
     if checkpoint:
         checkpoint.interval = interval
-        checkpoint.save_best = 'auto'
+        if not isinstance(checkpoint.get('save_best'), str):
+            checkpoint.save_best = 'auto'
+        if cfg.get('default_scope') == 'mmseg':
+            # The first metric, that 'auto' takes, is the share of pixels,
+            # most of which are background.
+            checkpoint.save_best = 'mIoU'
         if (checkpoint.get('max_keep_ckpts') or -1) < 0:
             checkpoint.max_keep_ckpts = 2
     if hooks.get('logger'):

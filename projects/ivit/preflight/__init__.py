@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 
 from ..annotations import DetectionSplit
 from ..annotations.checks import check
-from ..annotations.checks.detection import (
+from ..annotations.checks.coco_kinds import (
     ANNOTATION_IDS,
     CATEGORY_NAMES,
     COMPUTED_KEY,
@@ -26,11 +26,23 @@ from ..annotations.layouts.coco import no_garbage_collection
 from ..engine.errors import UsageError
 from ..nested import iterate_dicts
 from ..own_data.heads import wants_masks
-from .classes import check_class_folders, check_heads, check_names
-from .config_data import ConfigDataset, check_values, iterate_datasets
+from .classes import (
+    check_class_folders,
+    check_class_weights,
+    check_heads,
+    check_names,
+    check_same_classes,
+)
+from .config_data import ConfigDataset, iterate_datasets
 from .images import drop_what_is_handled
-from .loops import check_batch, check_evaluators, check_loop
+from .loops import (
+    check_batch,
+    check_dropped_batch,
+    check_evaluators,
+    check_loop,
+)
 from .paths import check_paths
+from .values import check_built, check_metrics, check_values
 from .widths import check_widths
 
 # Faults that `--data` mends, and that mmdet stops at or takes wrongly.
@@ -63,9 +75,13 @@ def check_config(
     check_paths(cfg, phases)
     datasets = list(iterate_datasets(cfg, phases))
     for dataset in datasets:
+        check_built(dataset)
         check_class_folders(dataset)
+    check_same_classes(datasets)
     check_heads(cfg, datasets)
-    check_evaluators(cfg, datasets)
+    check_class_weights(cfg)
+    check_metrics(cfg, phases)
+    check_evaluators(cfg, datasets, phases)
     seen = set()
     for dataset in datasets if annotations else ():
         place = (dataset.ann_file, str(dataset.built.data_prefix))
@@ -107,6 +123,7 @@ def _check_annotations(cfg: Config, dataset: ConfigDataset) -> None:
     ):
         strict.add(SOME_WITHOUT_MASK)
         _check_masks(dataset, split)
+    check_dropped_batch(cfg, dataset, len(data.splits[dataset.phase]))
     check(data, quick=True)
     faults = drop_what_is_handled(data.faults, dataset.config)
     errors = [

@@ -2,6 +2,7 @@
 """Check that classes are the same in annotations, data sets and heads."""
 
 import difflib
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ from mmengine.config import Config
 
 from ..annotations import AnnotatedData, DetectionSplit
 from ..engine.errors import UsageError, listed
-from ..own_data.heads import iterate_class_counts
+from ..nested import iterate_nested
+from ..own_data.heads import iterate_class_counts, state_class_counts
 from .config_data import ConfigDataset
 
 
@@ -83,6 +85,8 @@ def check_heads(cfg: Config, datasets: Sequence[ConfigDataset]) -> None:
         UsageError: If a data set has no classes, or a head has another number
             than a data set.
     """
+    if datasets:
+        state_class_counts(cfg)
     counts: dict[str, Any] = dict(iterate_class_counts(cfg.model))
     for dataset in datasets:
         if not dataset.classes:
@@ -98,6 +102,50 @@ def check_heads(cfg: Config, datasets: Sequence[ConfigDataset]) -> None:
                 raise UsageError(
                     f'{key}={count}, and {dataset}.dataset has {number} '
                     f'classes: {listed(dataset.classes)}. Set {key}={number}'
+                )
+
+
+def check_same_classes(datasets: Sequence[ConfigDataset]) -> None:
+    """Check that all data sets have the same classes in the same order.
+
+    Raises:
+        UsageError: If two differ.
+    """
+    named = [dataset for dataset in datasets if dataset.classes]
+    for first, other in itertools.pairwise(named):
+        if set(first.classes or ()) == set(other.classes or ()) and (
+            first.classes != other.classes
+        ):
+            raise UsageError(
+                f'{other}.dataset.metainfo has the classes in the order '
+                f'{listed(other.classes or ())}, and {first} has '
+                f'{listed(first.classes or ())}. The same index would be two '
+                'classes. Give all the same order'
+            )
+
+
+def check_class_weights(cfg: Config) -> None:
+    """Check that losses have as many weights as there are classes.
+
+    Raises:
+        UsageError: If a loss has another number of weights.
+    """
+    for key, count in iterate_class_counts(cfg.model):
+        place = key.rpartition('.')[0]
+        head: Any = {'model': cfg.model}
+        for part in place.split('.'):
+            head = head[int(part) if part.isdigit() else part]
+        for inner, node in iterate_nested(head, place):
+            if not inner.endswith('.class_weight'):
+                continue
+            # mmdet may have one more, for the background.
+            if isinstance(node, (list, tuple)) and len(node) not in (
+                count,
+                count + 1,
+            ):
+                raise UsageError(
+                    f'{inner} has {len(node)} weights for the {count} classes '
+                    f'of {key}. Give a weight for each class, or None'
                 )
 
 

@@ -3,6 +3,7 @@
 
 import inspect
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,8 @@ SELF_MADE = (
     'MNIST',
     'FashionMNIST',
 )
-# The key that metainfo had before mmengine.
-OLD_KEY = 'CLASSES'
+# What Python says of an argument that a class does not have.
+UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
 @dataclass
@@ -124,6 +125,9 @@ def iterate_datasets(
     Args:
         cfg: The experiment's config.
         phases: The loaders, of ``'train'``, ``'val'`` and ``'test'``.
+
+    Raises:
+        UsageError: If a data set has a key that its class does not take.
     """
     scope = cfg.get('default_scope')
     if scope not in FRAMEWORKS:
@@ -138,6 +142,15 @@ def iterate_datasets(
                 built: Any = registry.build(
                     dict(config, pipeline=[], lazy_init=True)
                 )
+            except TypeError as error:
+                unknown = UNKNOWN.search(str(error))
+                if unknown and unknown[1] in config:
+                    raise UsageError(
+                        f'{phase}_dataloader.dataset has the key '
+                        f'{unknown[1]!r}, which {cls.__name__} does not '
+                        'take. Is it misspelt?'
+                    ) from error
+                continue
             except Exception:  # the loader is built later, and raises again
                 continue
             classes = built.metainfo.get('classes')
@@ -153,30 +166,6 @@ def innermost_of_loaders(
         loader = cfg.get(f'{phase}_dataloader') or {}
         for dataset in innermost_datasets(loader.get('dataset') or {}):
             yield phase, dataset
-
-
-def check_values(cfg: Config, phases: Sequence[str]) -> None:
-    """Refuse what mmengine's data sets fail on or pass over.
-
-    Raises:
-        UsageError: If a value is of a kind that no data set takes.
-    """
-    for phase, dataset in innermost_of_loaders(cfg, phases):
-        place = f'{phase}_dataloader.dataset'
-        ann_file = dataset.get('ann_file')
-        if isinstance(ann_file, (list, tuple)):
-            raise UsageError(
-                f'{place}.ann_file={list(ann_file)!r}: a data set has one '
-                "annotation file. dict(type='ConcatDataset', "
-                'datasets=[...]) joins several data sets'
-            )
-        metainfo = dataset.get('metainfo') or {}
-        if OLD_KEY in metainfo:
-            raise UsageError(
-                f'{place}.metainfo has the key {OLD_KEY!r}, which nothing '
-                "reads: it is 'classes', as in metainfo=dict(classes="
-                f'{tuple(metainfo[OLD_KEY])!r})'
-            )
 
 
 def _no_image(folder: Path, suffix: str, phase: str) -> str:

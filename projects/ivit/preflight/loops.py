@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.config import Config
 
@@ -67,19 +68,48 @@ def check_batch(cfg: Config) -> None:
             )
 
 
-def check_evaluators(cfg: Config, datasets: Sequence[ConfigDataset]) -> None:
+def check_dropped_batch(
+    cfg: Config, dataset: ConfigDataset, number: int
+) -> None:
+    """Check that a data set fills a batch where others are dropped.
+
+    Raises:
+        UsageError: If every batch of the training would be dropped.
+    """
+    loader = cfg.get('train_dataloader') or {}
+    size = loader.get('batch_size')
+    is_alone = loader.get('dataset') is dataset.config
+    if (
+        dataset.phase == 'train'
+        and is_alone
+        and loader.get('drop_last')
+        and isinstance(size, int)
+        and number < size
+    ):
+        raise UsageError(
+            f'train_dataloader.batch_size={size} and drop_last=True, and '
+            f'there are {number} images: nothing would be trained on. Set '
+            f'batch_size={number} or less'
+        )
+
+
+def check_evaluators(
+    cfg: Config, datasets: Sequence[ConfigDataset], phases: Sequence[str]
+) -> None:
     """Check that evaluators compare with the annotations of their loader.
 
     Raises:
-        UsageError: If an evaluator names another file.
+        UsageError: If an evaluator names another file, or wants masks that
+            the model does not give.
     """
-    for phase in ('val', 'test'):
+    for phase in phases:
         files = [
             dataset.ann_file
             for dataset in datasets
             if dataset.phase == phase and dataset.ann_file
         ]
         for evaluator in as_list(cfg.get(f'{phase}_evaluator')):
+            _check_masks(cfg, evaluator, phase)
             named = evaluator.get('ann_file')
             if not named or not files or '://' in named:
                 continue
@@ -90,6 +120,19 @@ def check_evaluators(cfg: Config, datasets: Sequence[ConfigDataset]) -> None:
                     'predictions would be compared with the wrong objects. '
                     'Name the same file in both'
                 )
+
+
+def _check_masks(cfg: Config, evaluator: dict[str, Any], phase: str) -> None:
+    """Refuse the AP of masks for a model of boxes."""
+    roi_head = cfg.model.get('roi_head')
+    if not roi_head or roi_head.get('mask_head'):
+        return
+    if 'segm' in as_list(evaluator.get('metric')):
+        raise UsageError(
+            f'{phase}_evaluator.metric={evaluator["metric"]!r}, and '
+            'model.roi_head has no mask_head. Set '
+            f"{phase}_evaluator.metric='bbox'"
+        )
 
 
 def _resolve(path: str) -> str:

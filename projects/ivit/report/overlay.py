@@ -91,8 +91,8 @@ def draw_label_map(
 
     Args:
         path: The image file.
-        label_map: ``(H, W)`` class numbers. Where it has another number, the
-            image stays as it is.
+        label_map: ``(H, W)`` class numbers. Where it has another number, or
+            a class that is black, the image stays as it is.
         palette: The colour of each class, RGB in 0..255.
         title: What the picture is, for those who do not see it.
 
@@ -102,7 +102,7 @@ def draw_label_map(
     known = (label_map >= 0) & (label_map < len(palette))
     rgba = np.zeros((*label_map.shape, 4), np.uint8)
     rgba[known, :3] = np.array(palette, np.uint8)[label_map[known]]
-    rgba[known, 3] = round(255 * MAP_OPACITY)
+    rgba[rgba.any(-1), 3] = round(255 * MAP_OPACITY)
     layer = Image.fromarray(rgba)
     layer.thumbnail((LARGEST_IMAGE,) * 2, Image.Resampling.NEAREST)
     buffer = io.BytesIO()

@@ -57,10 +57,12 @@ def make_page(
     images = ValidationImages(runner)
     sections = task.make_sections(images, history)
     name = name_model(runner)
+    if runner.cfg.filename:
+        name += f' ({Path(runner.cfg.filename).stem})'
     page = Page(
         title=name,
-        introduction=f'<p>How {escape(name)} does on the validation images '
-        f'of {escape(type(images.dataset).__name__)} after training.</p>',
+        introduction=f'<p>How {escape(name)} does on {escape(images.count)} '
+        'after training.</p>',
         headline=task.headline(history),
         sections=sections,
         facts=collect_facts(runner, images, stopwatch),

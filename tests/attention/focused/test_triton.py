@@ -89,7 +89,10 @@ def too_large(found, limit):
         ((1, 1, 9, 32), 2, 1, False, torch.float32),
         ((2, 140, 140, 48), 3, 2, False, torch.float32),
         ((1, 33, 33, 320), 10, 3, True, torch.bfloat16),
-        ((2, 65, 65, 192), 6, 3, True, torch.float16),
+        pytest.param(
+            *((2, 65, 65, 192), 6, 3, True, torch.float16),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_values_and_gradients(

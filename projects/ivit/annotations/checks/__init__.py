@@ -2,12 +2,13 @@
 """What can be wrong with annotated images, found before training."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from ..faults import FaultKind
 from ..image_files import Size
 from ..records import AnnotatedData, DetectionSplit, Split
+from .class_names import check_class_names
 from .classification import check_classification
+from .copies import check_copies
 from .detection import annotated_sizes, check_detection
 from .images import EXIF_TURNED, EXIF_UNCLEAR, check_images
 from .masks import SOME_WITHOUT_MASK
@@ -33,7 +34,7 @@ IN_TWO_SPLITS = FaultKind(
 )
 
 #: What a quick check spends on opening images, and again on label maps.
-QUICK_SECONDS = 5.0
+QUICK_SECONDS = 2.0
 
 
 def check(data: AnnotatedData, *, quick: bool, progress: bool = False) -> None:
@@ -47,6 +48,7 @@ def check(data: AnnotatedData, *, quick: bool, progress: bool = False) -> None:
         progress: Show progress on stderr.
     """
     seconds = QUICK_SECONDS if quick else None
+    check_class_names(data)
     if data.task == 'detection':
         check_detection(data)
     elif data.task == 'segmentation':
@@ -55,8 +57,10 @@ def check(data: AnnotatedData, *, quick: bool, progress: bool = False) -> None:
         if not seen.is_all:
             data.notes.append(f'{seen} label maps were checked.')
     else:
-        check_classification(data, contents=not quick)
-    sizes: dict[Path, Size | None] = {}
+        check_classification(data)
+    if not quick:
+        check_copies(data)
+    sizes: dict[str, Size | None] = {}
     for name, split in data.splits.items():
         of_split = _image_sizes(split)
         for path in of_split.keys() & sizes.keys():
@@ -68,9 +72,9 @@ def check(data: AnnotatedData, *, quick: bool, progress: bool = False) -> None:
         data.notes.append(f'{seen} image files were opened to check them.')
 
 
-def _image_sizes(split: Split) -> Mapping[Path, Size | None]:
+def _image_sizes(split: Split) -> Mapping[str, Size | None]:
     """The images of a split with the sizes that their annotations give."""
     if isinstance(split, DetectionSplit):
         return annotated_sizes(split)
     # Label maps have sizes of their own, which their check compares.
-    return dict.fromkeys(split.images)
+    return dict.fromkeys(map(str, split.images))

@@ -63,6 +63,7 @@ MANY = 0.1
 # Tools differ in whether the last pixel counts, and round.
 TOLERANCE = 1.0  # pixels
 NUMBERS = {int, float}
+LARGEST = 1e300  # of whole numbers; larger ones are no floats
 
 
 def read_boxes(
@@ -80,19 +81,16 @@ def read_boxes(
         width height. Annotations without ``bbox`` are passed over.
     """
     found: list[Any] = [annotation.get('bbox') for annotation in annotations]
-    are_lists = all(type(box) is list and len(box) == 4 for box in found)
-    # In most files all is well, which takes two passes to see.
-    if are_lists and set(map(type, chain.from_iterable(found))) <= NUMBERS:
-        rows = list(range(len(found)))
-    else:
-        rows = []
-        for row, box in enumerate(found):
-            if _is_box(box):
-                rows.append(row)
-            elif 'bbox' in annotations[row] and add:
+    rows: Sequence[int] = range(len(found))
+    boxes = _as_array(found)
+    if boxes is None:
+        rows = [row for row in rows if _is_box(found[row])]
+        values = chain.from_iterable(found[row] for row in rows)
+        boxes = np.fromiter(values, float, 4 * len(rows)).reshape(-1, 4)
+        readable = set(rows)
+        for row, annotation in enumerate(annotations):
+            if 'bbox' in annotation and row not in readable and add:
                 add(UNREADABLE, row)
-    values = chain.from_iterable(found[row] for row in rows)
-    boxes = np.fromiter(values, float, 4 * len(rows)).reshape(-1, 4)
     finite = np.isfinite(boxes).all(1)
     positions = np.array(rows, int)
     if add:
@@ -101,11 +99,25 @@ def read_boxes(
     return positions[finite], boxes[finite]
 
 
+def _as_array(found: Sequence[Any]) -> np.ndarray | None:
+    """All boxes ``(n, 4)`` if each of them is one, as in most files."""
+    if set(map(type, found)) != {list} or set(map(len, found)) != {4}:
+        return None
+    if not set(map(type, chain.from_iterable(found))) <= NUMBERS:
+        return None
+    try:
+        values = chain.from_iterable(found)
+        return np.fromiter(values, float, 4 * len(found)).reshape(-1, 4)
+    except OverflowError:
+        return None
+
+
 def _is_box(box: object) -> bool:
     return (
         isinstance(box, list | tuple)
         and len(box) == 4
         and all(type(number) in NUMBERS for number in box)
+        and not any(type(n) is int and abs(n) > LARGEST for n in box)
     )
 
 

@@ -1,120 +1,54 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Check COCO annotations: ids, keys, boxes, masks and categories."""
 
+import os
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence, Set
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..coco_values import is_id, size_of
 from ..faults import FaultKind
+from ..image_files import Size
 from ..records import AnnotatedData, DetectionSplit
 from .boxes import check_boxes, read_boxes
+from .coco_kinds import (
+    ANNOTATION_IDS,
+    ANNOTATION_KEY,
+    AREA,
+    CATEGORY_IDS,
+    CATEGORY_KEY,
+    CATEGORY_NAME,
+    CATEGORY_NAMES,
+    COMPUTED_KEY,
+    CROWD,
+    FILE_NAME,
+    FILE_NAMES,
+    ID_TYPE,
+    IMAGE_IDS,
+    IMAGE_KEY,
+    IMAGE_SIZE,
+    NO_OBJECTS,
+    NO_OBJECTS_EVALUATED,
+    ONLY_CROWDS,
+    UNKNOWN_CATEGORY,
+    UNKNOWN_IMAGE,
+    UNUSED_CATEGORY,
+    WITHOUT_OBJECTS,
+)
 from .masks import check_masks
 
-Size = tuple[int, int]
 Record = dict[str, Any]
-
-IMAGE_KEY = FaultKind(
-    'error',
-    'image lacks a key',
-    'Each image has id, file_name, width and height.',
-)
-IMAGE_SIZE = FaultKind(
-    'error',
-    'width or height of an image is not a positive whole number',
-    'Write the size of the stored image in pixels.',
-)
-FILE_NAME = FaultKind(
-    'error',
-    'file_name is not a text',
-    'Write the path of the image within the folder of images.',
-)
-ANNOTATION_KEY = FaultKind(
-    'error',
-    'annotation lacks a key',
-    'Each annotation has image_id, category_id and bbox.',
-)
-COMPUTED_KEY = FaultKind(
-    'warning',
-    'annotation lacks id, area or iscrowd',
-    '`ivit train --data` numbers ids, computes areas and sets iscrowd to 0.',
-)
-AREA = FaultKind(
-    'warning',
-    'area of an annotation is not a positive number',
-    'It is left out in training. Leave out `area` to have it computed.',
-)
-ID_TYPE = FaultKind(
-    'error',
-    'id is neither a number nor a text',
-    'Write a whole number.',
-)
-IMAGE_IDS = FaultKind(
-    'error',
-    'image id is there more than once',
-    'Give each image an id of its own, and its objects that image_id.',
-)
-FILE_NAMES = FaultKind(
-    'error',
-    'image file is there more than once',
-    'Keep one of the images, with the objects of all.',
-)
-ANNOTATION_IDS = FaultKind(
-    'warning',
-    'annotation id is there more than once',
-    '`ivit train --data` numbers the annotations anew; mmdet alone stops.',
-)
-UNKNOWN_IMAGE = FaultKind(
-    'error',
-    'annotation is of an image that is not there',
-    'Correct image_id, also in type (17 is not "17"), or remove it.',
-)
-UNKNOWN_CATEGORY = FaultKind(
-    'error',
-    'annotation is of a category that is not there',
-    'Correct category_id, also in type (17 is not "17"), or add the category.',
-)
-CATEGORY_KEY = FaultKind(
-    'error', 'category lacks a key', 'Each category has id and name.'
-)
-CATEGORY_IDS = FaultKind(
-    'error',
-    'category id is there more than once',
-    'Give each category an id of its own.',
-)
-CATEGORY_NAMES = FaultKind(
-    'warning',
-    'category name is there more than once',
-    '`ivit train --data` makes them one class; mmdet alone mixes up the '
-    'classes. Give each category a name of its own.',
-)
-UNUSED_CATEGORY = FaultKind(
-    'warning',
-    'class has no object in a split',
-    'Annotate some, or remove the category: what is not there is not learnt '
-    'and has no AP.',
-)
-WITHOUT_OBJECTS = FaultKind(
-    'warning',
-    'image has no object',
-    'See that it was annotated. Most configs leave it out in training.',
-)
-NO_OBJECTS = FaultKind(
-    'error',
-    'training split has no object',
-    'See that the file is the one with the annotations.',
-)
-NO_OBJECTS_EVALUATED = FaultKind(
-    'warning',
-    'split has no object to evaluate with',
-    'See that the file is the one with the annotations.',
-)
-ONLY_CROWDS = FaultKind(
-    'warning',
-    'all objects of a split are crowds',
-    'Write iscrowd = 0 for single objects: crowds are not learnt.',
+Identity = int | str | None
+ANNOTATION_KEYS = (
+    'id',
+    'image_id',
+    'category_id',
+    'bbox',
+    'area',
+    'iscrowd',
 )
 
 
@@ -129,21 +63,14 @@ def check_detection(data: AnnotatedData) -> None:
             _SplitCheck(name, split, data).run()
 
 
-def annotated_sizes(split: DetectionSplit) -> dict[Path, Size | None]:
-    """The images that have a file name, each with its annotated size."""
+def annotated_sizes(split: DetectionSplit) -> dict[str, Size | None]:
+    """The paths of images, each with its annotated size."""
+    root = str(split.image_root)
     return {
-        split.image_root / image['file_name']: size_of(image)
+        os.path.join(root, image['file_name']): size_of(image)
         for image in split.coco['images']
-        if isinstance(image.get('file_name'), str)
+        if isinstance(image.get('file_name'), str) and image['file_name']
     }
-
-
-def size_of(image: Record) -> Size | None:
-    """Width and height of a COCO image, if it has usable ones."""
-    width, height = image.get('width'), image.get('height')
-    if type(width) is int and type(height) is int and min(width, height) > 0:
-        return width, height
-    return None
 
 
 class _Place(NamedTuple):
@@ -167,16 +94,28 @@ class _SplitCheck:
         self.images: list[Record] = split.coco['images']
         self.annotations: list[Record] = split.coco['annotations']
         self.categories: list[Record] = split.coco['categories']
+        self.columns = _read_columns(self.annotations, ANNOTATION_KEYS)
         self.classes = data.classes
         self.faults = data.faults
 
     def run(self) -> None:
         """Check all of it."""
+        image_ids = self._ids(self.annotations, 'image_id')
+        category_ids = self._ids(self.annotations, 'category_id')
+        images: dict[Identity, int] = {
+            identity: row
+            for row, identity in enumerate(self._ids(self.images, 'id'))
+            if identity is not None
+        }
         self._check_images()
-        used = self._check_keys()
-        self._check_categories(used)
-        self._check_links(used)
-        self._check_objects()
+        self._check_keys()
+        self._check_values()
+        self._check_categories(Counter(category_ids))
+        self._check_images_of_objects(images, image_ids)
+        self._check_categories_of_objects(category_ids)
+        self._check_objects(
+            [images.get(identity, -1) for identity in image_ids]
+        )
 
     def _of_image(self, row: int) -> str:
         image = self.images[row]
@@ -208,34 +147,54 @@ class _SplitCheck:
                     f'height {image["height"]!r}'
                 )
                 self.faults.add(IMAGE_SIZE, place)
-            if not isinstance(image.get('file_name', ''), str):
+            name = image.get('file_name', ' ')
+            if not (isinstance(name, str) and name):
                 self.faults.add(FILE_NAME, self._of_image(row))
         names = [image.get('file_name') for image in self.images]
-        self._check_unique(IMAGE_IDS, 'image id', self._ids(self.images))
+        self._check_unique(IMAGE_IDS, 'image id', _column(self.images, 'id'))
         self._check_unique(
-            FILE_NAMES, 'file', [n for n in names if isinstance(n, str)]
+            FILE_NAMES,
+            'file',
+            [os.path.normpath(n) for n in names if isinstance(n, str) and n],
         )
 
-    def _check_keys(self) -> Counter:
-        """Check the keys of annotations; count the objects by category."""
-        for row, annotation in enumerate(self.annotations):
-            for key in ('image_id', 'category_id', 'bbox'):
+    def _check_keys(self) -> None:
+        for key in ('image_id', 'category_id', 'bbox'):
+            if None not in self.columns[key]:
+                continue
+            for row, annotation in enumerate(self.annotations):
                 if key not in annotation:
                     place = f'{self._of_annotation(row)} lacks {key}'
                     self.faults.add(ANNOTATION_KEY, place)
-            if not (
-                'id' in annotation
-                and 'area' in annotation
-                and 'iscrowd' in annotation
-            ):
-                self._add(COMPUTED_KEY, row)
-            area = annotation.get('area', 1)
-            if not (isinstance(area, int | float) and area > 0):
-                self._add(AREA, row)
+        computed = ('id', 'area', 'iscrowd')
+        if any(None in self.columns[key] for key in computed):
+            for row, annotation in enumerate(self.annotations):
+                if not annotation.keys() >= set(computed):
+                    self._add(COMPUTED_KEY, row)
+
+    def _check_values(self) -> None:
+        """Check the values beside ids, boxes and masks."""
         self._check_unique(
-            ANNOTATION_IDS, 'annotation id', self._ids(self.annotations)
+            ANNOTATION_IDS,
+            'annotation id',
+            self._ids(self.annotations, 'id'),
         )
-        return Counter(self._ids(self.annotations, 'category_id'))
+        areas = self.columns['area']
+        if not (
+            set(map(type, areas)) <= {int, float} and all(a > 0 for a in areas)
+        ):
+            for row, annotation in enumerate(self.annotations):
+                area = annotation.get('area', 1)
+                if not (isinstance(area, int | float) and area > 0):
+                    self._add(AREA, row)
+        crowds = self.columns['iscrowd']
+        if not (
+            set(map(type, crowds)) <= {int, bool} and set(crowds) <= {0, 1}
+        ):
+            for row, annotation in enumerate(self.annotations):
+                crowd = annotation.get('iscrowd', 0)
+                if type(crowd) not in (int, bool) or crowd not in (0, 1):
+                    self._add(CROWD, row)
 
     def _check_categories(self, used: Counter) -> None:
         for row, category in enumerate(self.categories):
@@ -243,8 +202,12 @@ class _SplitCheck:
                 if key not in category:
                     place = f'{self.where}: category number {row} lacks {key}'
                     self.faults.add(CATEGORY_KEY, place)
+            name = category.get('name', ' ')
+            if not (isinstance(name, str) and name):
+                place = f'{self.where}: name {name!r}'
+                self.faults.add(CATEGORY_NAME, place)
         self._check_unique(
-            CATEGORY_IDS, 'category id', self._ids(self.categories)
+            CATEGORY_IDS, 'category id', self._ids(self.categories, 'id')
         )
         names = [str(c['name']) for c in self.categories if 'name' in c]
         self._check_unique(CATEGORY_NAMES, 'category', names)
@@ -259,14 +222,15 @@ class _SplitCheck:
                     place = f'{self.where}: {name!r}'
                     self.faults.add(UNUSED_CATEGORY, place)
 
-    def _check_links(self, used: Counter) -> None:
-        known = set(self._ids(self.images, check=False))
-        of_images = set(self._ids(self.annotations, 'image_id'))
-        if of_images - known:
-            self._add_unknown(UNKNOWN_IMAGE, 'image_id', known)
-        categories = set(self._ids(self.categories, check=False))
-        if set(used) - categories:
-            self._add_unknown(UNKNOWN_CATEGORY, 'category_id', categories)
+    def _check_images_of_objects(
+        self, images: Mapping[Identity, int], image_ids: Sequence[Identity]
+    ) -> None:
+        """Check that objects are on images, and images have objects.
+
+        Args:
+            images: The positions of images by their ids.
+            image_ids: The image of each annotation; None if it is no id.
+        """
         if not self.annotations:
             is_train = self.name == 'train'
             kind = NO_OBJECTS if is_train else NO_OBJECTS_EVALUATED
@@ -274,53 +238,60 @@ class _SplitCheck:
             return
         if all(annotation.get('iscrowd') for annotation in self.annotations):
             self.faults.add(ONLY_CROWDS, self.where)
-        for row, image in enumerate(self.images):
-            identity = image.get('id')
-            if is_id(identity) and identity not in of_images:
+        of_images = set(image_ids)
+        self._add_unknown(UNKNOWN_IMAGE, image_ids, of_images - images.keys())
+        for identity, row in images.items():
+            if identity not in of_images:
                 self.faults.add(WITHOUT_OBJECTS, _Place(self._of_image, row))
 
-    def _check_objects(self) -> None:
-        known = {
-            image['id']: size_of(image)
-            for image in self.images
-            if is_id(image.get('id'))
-        }
-        sizes = [
-            known.get(annotation.get('image_id'))
-            if is_id(annotation.get('image_id'))
-            else None
-            for annotation in self.annotations
-        ]
+    def _check_categories_of_objects(
+        self, category_ids: Sequence[Identity]
+    ) -> None:
+        known = set(_valid_ids(_column(self.categories, 'id')))
+        self._add_unknown(
+            UNKNOWN_CATEGORY, category_ids, set(category_ids) - known
+        )
+
+    def _check_objects(self, image_rows: Sequence[int]) -> None:
+        """Check boxes and masks.
+
+        Args:
+            image_rows: The position of the image of each annotation; -1 if
+                it is not there.
+        """
+        # What is not there has the last size.
+        sizes = [*map(size_of, self.images), None]
+        table = np.array(
+            [size or (np.nan, np.nan) for size in sizes], float
+        ).reshape(-1, 2)
         positions, boxes = read_boxes(self.annotations, self._add)
-        unknown = (np.nan, np.nan)
-        of_boxes = [sizes[row] or unknown for row in positions.tolist()]
         check_boxes(
             positions,
             boxes,
-            np.array(of_boxes, float).reshape(-1, 2),
+            table[np.array(image_rows, int)[positions]],
             self._add,
             self.faults,
             self.where,
         )
-        check_masks(self.annotations, sizes, self._add)
+        of_masks = [sizes[row] for row in image_rows]
+        check_masks(self.annotations, of_masks, self._add)
 
-    def _ids(
-        self, records: Sequence[Record], key: str = 'id', check: bool = True
-    ) -> list[Hashable]:
-        """The ids that are there; those of a wrong type are faults."""
-        ids = [record[key] for record in records if key in record]
+    def _ids(self, records: Sequence[Record], key: str) -> Sequence[Identity]:
+        """The ids; None, and a fault, for those of a wrong type."""
+        of_annotations = records is self.annotations
+        ids = self.columns[key] if of_annotations else _column(records, key)
         if set(map(type, ids)) <= {int, str}:
             return ids
-        if check:
-            for identity in ids:
-                if not is_id(identity):
-                    place = f'{self.where}: {key} {identity!r}'
-                    self.faults.add(ID_TYPE, place)
-        return [identity for identity in ids if is_id(identity)]
+        for record in records:
+            if key in record and not is_id(record[key]):
+                place = f'{self.where}: {key} {record[key]!r}'
+                self.faults.add(ID_TYPE, place)
+        return [value if is_id(value) else None for value in ids]
 
     def _check_unique(
-        self, kind: FaultKind, what: str, values: Collection[Hashable]
+        self, kind: FaultKind, what: str, values: Sequence[Any]
     ) -> None:
+        values = _valid_ids(values)
         if len(set(values)) == len(values):
             return
         for value, number in Counter(values).items():
@@ -329,14 +300,38 @@ class _SplitCheck:
                 self.faults.add(kind, place)
 
     def _add_unknown(
-        self, kind: FaultKind, key: str, known: Iterable[Hashable]
+        self,
+        kind: FaultKind,
+        ids: Sequence[Identity],
+        unknown: Set[Identity],
     ) -> None:
-        for row, annotation in enumerate(self.annotations):
-            value = annotation.get(key)
-            if is_id(value) and value not in known:
-                self._add(kind, row)
+        """Count annotations with an id that is not known."""
+        if unknown - {None}:
+            for row, identity in enumerate(ids):
+                if identity is not None and identity in unknown:
+                    self._add(kind, row)
 
 
-def is_id(value: object) -> bool:
-    """Whether a value can be an id: a whole number or a text."""
-    return type(value) in (int, str)
+def _read_columns(
+    records: Sequence[Record], keys: Sequence[str]
+) -> dict[str, Sequence[Any]]:
+    """Some values of each record; None where there is none."""
+    try:
+        # One visit to each record is several times as fast as one a key.
+        rows = list(map(itemgetter(*keys), records))
+    except KeyError:
+        return {key: _column(records, key) for key in keys}
+    columns = list(zip(*rows, strict=True)) or [()] * len(keys)
+    return dict(zip(keys, columns, strict=True))
+
+
+def _column(records: Sequence[Record], key: str) -> list[Any]:
+    """A value of each record; None where there is none."""
+    return [record.get(key) for record in records]
+
+
+def _valid_ids(values: Sequence[Any]) -> Sequence[Any]:
+    """The values that can be ids."""
+    if set(map(type, values)) <= {int, str}:
+        return values
+    return [value for value in values if is_id(value)]

@@ -2,27 +2,19 @@
 """Check image files by their heads and tails."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ..faults import FaultKind, Faults
+from ..file_faults import (
+    EXIF_UNCLEAR,
+    IGNORE_EXIF,
+    IMAGE_MISSING,
+    IMAGE_UNREADABLE,
+)
 from ..image_files import ImageHead, Size, read_head
 from .sweep import Seen, sweep
 
-IGNORE_EXIF = (
-    "color_type='color_ignore_orientation' in LoadImageFromFile, in all "
-    'pipelines, reads images as they are stored.'
-)
-MISSING = FaultKind(
-    'error',
-    'image file is missing',
-    'Put it there, or take it out of the annotations.',
-)
-UNREADABLE = FaultKind(
-    'error',
-    'image file cannot be read',
-    'Replace it, or take it out of the data with its annotations.',
-)
 CUT_OFF = FaultKind(
     'error',
     'image file is cut off',
@@ -38,12 +30,6 @@ EXIF_TURNED = FaultKind(
     'error',
     'image is turned by its EXIF orientation, its annotations are not',
     IGNORE_EXIF,
-)
-#: The sizes do not tell if the annotations are of the stored pixels.
-EXIF_UNCLEAR = FaultKind(
-    'warning',
-    'image is turned by its EXIF orientation, perhaps unlike its annotations',
-    f'See if the boxes or label maps fit. If not: {IGNORE_EXIF}',
 )
 DEEP = FaultKind(
     'warning',
@@ -76,7 +62,7 @@ OF_MODES |= {'P': PALETTE, 'PA': PALETTE, 'CMYK': CMYK, 'YCCK': CMYK}
 
 
 def check_images(
-    sizes: Mapping[Path, Size | None],
+    sizes: Mapping[str, Size | None],
     faults: Faults,
     seconds: float | None = None,
     title: str | None = None,
@@ -97,41 +83,43 @@ def check_images(
     """
     missing = dict(find_missing(sizes))
     for path, hint in missing.items():
-        faults.add(MISSING, f'{path}{hint}')
+        faults.add(IMAGE_MISSING, f'{path}{hint}', Path(path))
     present = [path for path in sizes if path not in missing]
 
-    def look(path: Path) -> list[tuple[FaultKind, str]]:
-        return list(find_faults(path, sizes[path]))
+    def look(path: str) -> list[tuple[FaultKind, str]]:
+        return list(find_faults(Path(path), sizes[path]))
 
     seen = sweep(present, look, seconds, title)
-    for found in seen.values():
+    for position, found in seen.items():
         for kind, place in found:
-            faults.add(kind, place)
+            faults.add(kind, place, Path(present[position]))
     return Seen(len(seen), len(present))
 
 
-def find_missing(paths: Mapping[Path, object]) -> Iterator[tuple[Path, str]]:
+def find_missing(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Files that are not there, each with a hint at one that is.
 
     Each folder is listed once, which takes a fraction of asking for every
     file.
     """
-    folders: dict[Path, set[str]] = {}
-    in_lower_case: dict[Path, dict[str, str]] = {}
+    folders: dict[str, set[str]] = {}
+    in_lower_case: dict[str, dict[str, str]] = {}
     for path in paths:
-        folder = path.parent
+        folder, name = os.path.split(path)
         if folder not in folders:
             folders[folder] = _list_files(folder)
-        if path.name not in folders[folder]:
+        if name not in folders[folder]:
             if folder not in in_lower_case:
-                in_lower_case[folder] = {n.lower(): n for n in folders[folder]}
-            near = in_lower_case[folder].get(path.name.lower())
+                in_lower_case[folder] = {
+                    n.casefold(): n for n in folders[folder]
+                }
+            near = in_lower_case[folder].get(name.casefold())
             yield path, f' (there is {near})' if near else ''
 
 
-def _list_files(folder: Path) -> set[str]:
+def _list_files(folder: str) -> set[str]:
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(folder or '.') as entries:
             return {entry.name for entry in entries if entry.is_file()}
     except OSError:
         return set()
@@ -152,7 +140,7 @@ def find_faults(
     try:
         head = read_head(path)
     except OSError as error:
-        yield UNREADABLE, str(error)
+        yield IMAGE_UNREADABLE, str(error)
         return
     if not head.is_whole:
         yield CUT_OFF, str(path)

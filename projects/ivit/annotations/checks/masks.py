@@ -3,9 +3,11 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from ..faults import FaultKind
+from ..image_files import Size
 from .run_lengths import count_pixels
 
 #: Training a model with masks fails at an object without one. A model of
@@ -47,8 +49,6 @@ RLE_BROKEN = FaultKind(
     'Encode the mask anew, with pycocotools.mask.encode.',
 )
 
-Size = tuple[int, int]
-
 
 def check_masks(
     annotations: Sequence[dict[str, Any]],
@@ -63,12 +63,16 @@ def check_masks(
         add: Called with each fault and the position of the annotation.
     """
     without, compressed = [], []
-    for row, annotation in enumerate(annotations):
-        segmentation = annotation.get('segmentation')
+    found = [annotation.get('segmentation') for annotation in annotations]
+    if _all_are_polygons(found):  # as in most files
+        return
+    for row, segmentation in enumerate(found):
         if not segmentation:
             without.append(row)
             if segmentation is not None:
                 add(EMPTY, row)
+            continue
+        if type(segmentation) is list and _all_are_polygons([segmentation]):
             continue
         for kind in find_faults(segmentation, sizes[row]):
             add(kind, row)
@@ -82,6 +86,23 @@ def check_masks(
     for row, mask, total in zip(compressed, masks, totals, strict=True):
         if total != _area(mask['size']):
             add(RLE_BROKEN, row)
+
+
+def _all_are_polygons(segmentations: Sequence[Any]) -> bool:
+    """Whether there is nothing but polygons, and nothing wrong with any."""
+    if set(map(type, segmentations)) != {list} or not all(segmentations):
+        return False
+    polygons = list(chain.from_iterable(segmentations))
+    if set(map(type, polygons)) != {list}:
+        return False
+    lengths = set(map(len, polygons))
+    if min(lengths) < 6 or any(length % 2 for length in lengths):
+        return False
+    try:
+        # A text, a list or None among the numbers has no sum with them.
+        return math.isfinite(sum(map(sum, polygons)))
+    except (TypeError, OverflowError):
+        return False
 
 
 def is_drawable(segmentation: Any, size: Size) -> bool:
@@ -120,7 +141,7 @@ def _find_in_polygons(polygons: list[Any]) -> list[FaultKind]:
             # A text, a list or None among the numbers has no sum with them.
             readable = math.isfinite(sum(polygon))
             length = len(polygon)
-        except TypeError:
+        except (TypeError, OverflowError):
             readable = False
         if not readable:
             found.append(UNREADABLE)

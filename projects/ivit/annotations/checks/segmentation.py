@@ -9,6 +9,12 @@ import numpy as np
 from PIL import Image
 
 from ..faults import FaultKind
+from ..file_faults import (
+    MAP_FRACTIONS,
+    MAP_SIZE,
+    MAP_UNREADABLE,
+    MAP_VALUES,
+)
 from ..image_files import READ_ERRORS, read_head
 from ..label_maps import (
     IGNORED,
@@ -27,36 +33,23 @@ MISSING = FaultKind(
     'image has no label map',
     'Put the label map there, or take the image out.',
 )
-UNREADABLE = FaultKind(
-    'error',
-    'label map cannot be read',
-    'Replace it, or take it out with its image.',
-)
 COLORS = FaultKind(
     'error',
     'label map has colours where numbers of classes are expected',
     'Save it with one channel or a palette, whose numbers are the classes.',
 )
-FRACTIONS = FaultKind(
-    'error',
-    'label map stores fractions',
-    'Save it as a PNG of 8 bits whose numbers are the classes.',
-)
-SIZE = FaultKind(
-    'error',
-    'label map has not the size of its image',
-    'Make both of one size; scale label maps without interpolation.',
-)
-UNKNOWN_VALUES = FaultKind(
-    'error',
-    'label map has values that are no class',
-    'Correct it (interpolation and JPEG make new values), or name the '
-    'classes.',
-)
 ONLY_IGNORED = FaultKind(
     'warning',
     'label map has nothing but ignored pixels',
     'Nothing is learnt from it: annotate the image or take it out.',
+)
+BINARY_IGNORED = FaultKind(
+    'warning',
+    'label maps have 0 and 255 alone, and 255 is ignored by default: it is no '
+    'class, and there is nothing to tell 0 from',
+    'Write 1 for 255 in the label maps. Or let `ivit train --data FOLDER` do '
+    'it: without a list of classes, or with one of two plain names, 255 is '
+    'the second class.',
 )
 UNUSED_CLASS = FaultKind(
     'warning',
@@ -109,8 +102,11 @@ def check_segmentation(
     for position, content in contents.items():
         used[owners[position]].update(content.pixels)
         for kind, place in content.faults:
-            data.faults.add(kind, place)
+            data.faults.add(kind, place, pairs[position][1])
     seen = Seen(len(contents), len(pairs))
+    occurring = set().union(*used.values())
+    if occurring == {0, IGNORED} and encoding.values.get(IGNORED) == IGNORED:
+        data.faults.add(BINARY_IGNORED, data.root)
     if seen.is_all:
         for name, found in used.items():
             for index, label in enumerate(data.classes):
@@ -131,10 +127,10 @@ def read_pair(
         return LabelContent([(MISSING, place)], {})
     except READ_ERRORS as error:
         is_colored = _has_channels(label_map)
-        kind = COLORS if is_colored else UNREADABLE
+        kind = COLORS if is_colored else MAP_UNREADABLE
         return LabelContent([(kind, f'{label_map}: {error}')], {})
     if stored.dtype.kind == 'f':
-        return LabelContent([(FRACTIONS, str(label_map))], {})
+        return LabelContent([(MAP_FRACTIONS, str(label_map))], {})
     faults = _compare_sizes(image, label_map, (stored.shape[1], len(stored)))
     pixels, unknown = count_classes(stored, encoding)
     if unknown:
@@ -142,7 +138,7 @@ def read_pair(
             f'{label_map} has {_list_values(unknown)}; expected '
             f'{_list_values(_known(encoding))}'
         )
-        faults.append((UNKNOWN_VALUES, place))
+        faults.append((MAP_VALUES, place))
     elif set(pixels) <= {IGNORED}:
         faults.append((ONLY_IGNORED, str(label_map)))
     return LabelContent(faults, pixels)
@@ -195,7 +191,7 @@ def _compare_sizes(
     if kind is None:
         return []
     place = f'{label_map}, {describe_sizes(image, head, size)}'
-    return [(SIZE if kind is WRONG_SIZE else kind, place)]
+    return [(MAP_SIZE if kind is WRONG_SIZE else kind, place)]
 
 
 def _has_channels(path: Path) -> bool:

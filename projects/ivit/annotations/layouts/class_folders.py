@@ -1,19 +1,16 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """A folder of images for each class, in train, val and test or in one."""
 
+from itertools import islice
 from pathlib import Path
 
 from ..faults import Faults
-from ..records import (
-    IMAGE_SUFFIXES,
-    AnnotatedData,
-    ClassificationSplit,
-    Split,
-    list_images,
-)
+from ..files import IMAGE_SUFFIXES, list_images
+from ..records import AnnotatedData, ClassificationSplit, Split
 from . import fault_kinds, label_folders, voc
 from .folders import (
     SPLIT_NAMES,
+    count_other_images,
     find_child,
     first_file,
     iterate_files,
@@ -32,6 +29,8 @@ OTHER_LAYOUTS = {
     'imagesets',
     'segmentationobject',
 } - {'mask'}
+#: Of the files that programs for labelling write beside images.
+LABEL_SUFFIXES = ('.txt', '.xml', '.json')
 #: Folders of splits, which are no classes where they lie side by side.
 SPLITS = {name for names in SPLIT_NAMES.values() for name in names}
 
@@ -94,16 +93,20 @@ LAYOUT = Layout(
 def has_class_folders(folder: Path, reserved: set[str]) -> bool:
     """Whether at least two sub folders have images, and none is reserved."""
     folders = list_folders(folder)
-    if first_file(folder, IMAGE_SUFFIXES) is not None or any(
-        is_reserved(path.name, reserved) for path in folders
-    ):
+    if any(is_reserved(path.name, reserved) for path in folders):
         return False
     with_images = (
-        True
+        image
         for path in folders
-        if first_file(path, IMAGE_SUFFIXES) is not None
+        if (image := first_file(path, IMAGE_SUFFIXES)) is not None
     )
-    return next(with_images, False) and next(with_images, False)
+    # Labels beside the images say that the folders are no classes.
+    found = list(islice(with_images, 2))
+    return len(found) == 2 and not any(
+        image.with_suffix(suffix).is_file()
+        for image in found
+        for suffix in LABEL_SUFFIXES
+    )
 
 
 def is_reserved(name: str, reserved: set[str]) -> bool:
@@ -121,6 +124,7 @@ def read_split(
     samples = []
     for folder in list_folders(place):
         images = list_images(folder)
+        count_other_images(folder, faults)
         if not images:
             faults.add(fault_kinds.CLASS_EMPTY, folder)
         elif folder.name not in classes:

@@ -18,8 +18,8 @@ BORDER_TOLERANCE = 1.5
 class CocoBuilder:
     """The images of one split and their objects.
 
-    Objects are clipped to their image. Those without an area left are
-    counted among the faults.
+    Objects are clipped to their image. Those without an area left are left
+    out, and counted among the faults.
 
     Args:
         classes: Names in order; their ids start at 1.
@@ -62,6 +62,9 @@ class CocoBuilder:
             place: File and line, for faults.
             is_crowd: Whether it is left out of evaluation.
         """
+        if corners[2] < corners[0] or corners[3] < corners[1]:
+            self.faults.add(fault_kinds.BOX_SWAPPED, place)
+            return
         x1, y1, x2, y2 = self._clip(corners, place)
         area = max(x2 - x1, 0) * max(y2 - y1, 0)
         if area:

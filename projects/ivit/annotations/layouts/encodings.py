@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..faults import FaultKind, Faults
+from .. import file_faults
+from ..faults import Faults
 from ..label_maps import IGNORED, Color, LabelEncoding
-from . import fault_kinds
 from .class_names import ClassNames
 from .stored_values import StoredValues
 
@@ -200,16 +200,14 @@ def check_count(counted: list, found: Mapping) -> None:
 def count_unknown(
     stored: StoredValues, encoding: LabelEncoding, faults: Faults
 ) -> None:
-    """Count values that have no class among the faults."""
-    kind: FaultKind = fault_kinds.MAP_VALUE
+    """Count label maps with values that have no class among the faults."""
     found: Mapping = stored.numbers
     table: Mapping = encoding.values
     if stored.colors is not None:
-        kind, found = fault_kinds.MAP_COLOR, stored.colors
-        table = encoding.colors or {}
+        found, table = stored.colors, encoding.colors or {}
     for value, path in found.items():
         if value not in table:
-            faults.add(kind, f'{path}: {value}')
+            faults.add(file_faults.MAP_VALUES, f'{path}: {value}', path)
 
 
 def class_palette(

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""The kinds of fault that adapters find in reading."""
+"""The kinds of fault that adapters alone find, in reading."""
 
 from ..faults import FaultKind
 
@@ -9,20 +9,13 @@ FOLDER_MISSING = FaultKind(
     'folder or list of images is missing',
     'Put it there, or correct the file that names it.',
 )
+TEST_MISSING = FOLDER_MISSING._replace(
+    level='warning', text='folder of the test split is missing'
+)
 NO_IMAGES = FaultKind(
     'error',
     'folder has no images',
     'Put the images there, or take the split out.',
-)
-IMAGE_MISSING = FaultKind(
-    'error',
-    'image file is missing',
-    'Put it there, or take it out of the annotations.',
-)
-IMAGE_UNREADABLE = FaultKind(
-    'error',
-    'image file cannot be read',
-    'Replace it, or take it out of the data with its annotations.',
 )
 
 # Of YOLO's label files.
@@ -76,12 +69,18 @@ BOX_EMPTY = FaultKind(
 XML_UNREADABLE = FaultKind(
     'error',
     'annotation file is not the XML of VOC',
-    'Export it anew, or remove it with its image.',
+    'Export it anew, in UTF-8, or remove it with its image.',
 )
 BOX_UNREADABLE = FaultKind(
     'error',
     'object has no readable name or box',
     'Give it <name> and <bndbox> with numbers for xmin, ymin, xmax, ymax.',
+)
+BOX_SWAPPED = FaultKind(
+    'error',
+    'box has its right edge left of its left one, or its lower above its '
+    'upper one',
+    'Swap xmin and xmax, or ymin and ymax, after a look at the image.',
 )
 XML_CLASS = FaultKind(
     'error',
@@ -112,31 +111,17 @@ MAP_WITHOUT_IMAGE = FaultKind(
     'label map has no image, and was left out',
     'Put the image there, or remove the label map.',
 )
-MAP_UNREADABLE = FaultKind(
-    'error',
-    'label map cannot be read',
-    'Replace it, or remove it with its image.',
-)
-MAP_SIZE = FaultKind(
-    'error',
-    'label map has not the size of its image',
-    'Export it in the size of the image, without interpolating.',
-)
 MAP_LOSSY = FaultKind(
     'error',
     'label map is a JPEG, which does not keep values',
     'Export the label maps as PNG.',
 )
-MAP_VALUE = FaultKind(
-    'error',
-    'label map has a value without a class',
-    'Correct the label map, or name the class in the list of classes.',
-)
-MAP_COLOR = FaultKind(
-    'error',
-    'label map has a colour without a class',
-    'Correct the label map (smooth edges make new colours), or name the '
-    'colour in the list of classes.',
+
+# Of images that no library of ours reads, such as HEIC.
+IMAGE_FORMAT = FaultKind(
+    'warning',
+    'image is of a format that is not read, and was left out',
+    'Convert it to JPEG or PNG.',
 )
 
 # Of class folders.

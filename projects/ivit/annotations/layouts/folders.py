@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from ..faults import Faults
-from ..records import IMAGE_SUFFIXES
+from ..files import is_foreign, list_images, walk_files
+from . import fault_kinds
 
 #: How people name the folder or list of a split, the usual name first.
 SPLIT_NAMES = {
@@ -16,6 +17,10 @@ SPLIT_NAMES = {
     'val': ('val', 'valid', 'validation'),
     'test': ('test', 'testing'),
 }
+
+
+#: Suffixes of images that Pillow or OpenCV do not read as they are.
+OTHER_IMAGES = ('.heic', '.heif', '.avif', '.gif', '.jfif', '.jp2', '.dng')
 
 
 def find_child(folder: Path, names: Collection[str]) -> Path | None:
@@ -41,7 +46,7 @@ def list_folders(folder: Path) -> list[Path]:
         return sorted(
             folder / entry.name
             for entry in entries
-            if not entry.name.startswith(('.', '__')) and entry.is_dir()
+            if not is_foreign(entry.name) and entry.is_dir()
         )
 
 
@@ -61,7 +66,7 @@ def iterate_files(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
         return
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith('.') or not entry.is_file():
+            if is_foreign(entry.name) or not entry.is_file():
                 continue
             if os.path.splitext(entry.name)[1].lower() in suffixes:
                 yield folder / entry.name
@@ -74,13 +79,15 @@ def images_by_stem(folder: Path) -> dict[str, Path]:
         Paths by keys such as ``'street/01'``, with ``/`` on any system.
     """
     found: dict[str, Path] = {}
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(n for n in folders if not n.startswith('.'))
-        for name in sorted(names):
-            path = Path(parent, name)
-            if path.suffix.lower() in IMAGE_SUFFIXES and name[0] != '.':
-                found.setdefault(stem_within(path, folder), path)
+    for path in list_images(folder):
+        found.setdefault(stem_within(path, folder), path)
     return found
+
+
+def count_other_images(folder: Path, faults: Faults) -> None:
+    """Count images of formats that are not read among the faults."""
+    for path in walk_files(folder, OTHER_IMAGES):
+        faults.add(fault_kinds.IMAGE_FORMAT, path, path)
 
 
 def stem_within(path: Path, folder: Path) -> str:

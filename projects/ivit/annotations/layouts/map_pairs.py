@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..faults import Faults
-from ..records import IMAGE_SUFFIXES, list_images
+from ..files import IMAGE_SUFFIXES, list_images
 from . import fault_kinds
-from .folders import stem_within
+from .folders import count_other_images, stem_within
 
 #: Suffixes of files that may be label maps. JPEG is among them for the fault
 #: that it is.
@@ -56,12 +56,13 @@ def pair_maps(
         The pairs, in the order of images.
     """
     by_stem = {
-        stem_within(path, maps): path
+        usual_ending(stem_within(path, maps)): path
         for path in list_images(maps, MAP_SUFFIXES)
     }
     owned: set[str] = set()
     pairs = []
     taken = set()
+    count_other_images(images, faults)
     for image in list_images(images):
         names = possible_names(stem_within(image, images), MAP_ENDINGS)
         owned.update(names)
@@ -83,6 +84,14 @@ def pair_maps(
         if stem not in owned:
             faults.add(fault_kinds.MAP_WITHOUT_IMAGE, by_stem[stem])
     return pairs
+
+
+def usual_ending(stem: str) -> str:
+    """A stem with its ending in the usual case, as ``_mask`` for ``_Mask``."""
+    for end in (*MAP_ENDINGS, *OTHER_ENDINGS):
+        if stem.lower().endswith(end.lower()):
+            return stem[: -len(end)] + end
+    return stem
 
 
 def possible_names(stem: str, map_endings: Iterable[str]) -> list[str]:

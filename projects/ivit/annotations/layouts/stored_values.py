@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .. import file_faults
 from ..faults import Faults
 from ..label_maps import Color, pack_colors, read_stored, unpack_color
 from . import fault_kinds
@@ -85,20 +86,21 @@ def check_pair(image: Path, label_map: Path, faults: Faults) -> bool:
     try:
         map_size = read_image_size(label_map)
     except OSError:
-        faults.add(fault_kinds.MAP_UNREADABLE, label_map)
+        faults.add(file_faults.MAP_UNREADABLE, label_map, label_map)
         return False
     if label_map.suffix.lower() in ('.jpg', '.jpeg'):
         faults.add(fault_kinds.MAP_LOSSY, label_map)
     try:
         image_size = read_image_size(image)
     except OSError:
-        faults.add(fault_kinds.IMAGE_UNREADABLE, image)
+        faults.add(file_faults.IMAGE_UNREADABLE, image, image)
         return True
     if map_size != image_size:
         faults.add(
-            fault_kinds.MAP_SIZE,
+            file_faults.MAP_SIZE,
             f'{label_map}: {map_size[0]} x {map_size[1]} instead of '
             f'{image_size[0]} x {image_size[1]}',
+            label_map,
         )
     return True
 
@@ -116,10 +118,10 @@ def collect_codes(
             codes = read_stored(path, as_colors)
         except (OSError, ValueError, SyntaxError):
             # Pillow raises the latter two on broken files of some formats.
-            faults.add(fault_kinds.MAP_UNREADABLE, path)
+            faults.add(file_faults.MAP_UNREADABLE, path, path)
             continue
         if codes.dtype.kind == 'f':
-            faults.add(fault_kinds.MAP_UNREADABLE, f'{path}: has fractions')
+            faults.add(file_faults.MAP_FRACTIONS, path, path)
             continue
         if as_colors:
             codes = pack_colors(codes)

@@ -11,12 +11,15 @@ the edges of a COCO box, xmin and ymin are therefore one less, and xmax and
 ymax as they are.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from .. import file_faults
 from ..faults import Faults
+from ..files import IMAGE_SUFFIXES, walk_files
+from ..image_files import read_head
 from ..records import (
-    IMAGE_SUFFIXES,
     AnnotatedData,
     SegmentationSplit,
     Split,
@@ -32,7 +35,6 @@ from .folders import (
     first_file,
     images_by_stem,
     list_folders,
-    read_image_size,
     require_train,
     stem_within,
 )
@@ -48,11 +50,29 @@ MAP_SUFFIXES = ('.png',)
 
 
 def find_boxes(root: Path) -> str | None:
-    """Look for an XML file in Annotations, or beside images of train."""
-    for names in (XML_FOLDERS, SPLIT_NAMES['train']):
-        folder = find_child(root, names)
+    """Look for an XML file in Annotations, or beside images."""
+    for folder in (
+        find_child(root, XML_FOLDERS),
+        find_child(root, SPLIT_NAMES['train']),
+        find_xml_folder(root),
+    ):
         if folder is not None and has_xml(folder):
-            return f'{folder.name}/*.xml'
+            return (folder.relative_to(root) / '*.xml').as_posix()
+    return None
+
+
+def find_xml_folder(root: Path) -> Path | None:
+    """The folder of XML files, if they are not in folders of splits."""
+    folder = find_child(root, XML_FOLDERS)
+    if folder is not None and has_xml(folder):
+        return folder
+    train = find_child(root, SPLIT_NAMES['train'])
+    if train is not None and has_xml(train):
+        return None
+    # Some programs write them beside the images.
+    for folder in (find_child(root, IMAGE_FOLDERS), root):
+        if folder is not None and first_file(folder, ('.xml',)) is not None:
+            return folder
     return None
 
 
@@ -64,11 +84,11 @@ def read_boxes(root: Path) -> AnnotatedData:
     """
     notes: list[str] = []
     faults = Faults()
-    folder = find_child(root, XML_FOLDERS)
-    if folder is not None and has_xml(folder):
+    folder = find_xml_folder(root)
+    if folder is not None:
         images = ImageFolder(find_child(root, IMAGE_FOLDERS) or folder)
         files = xml_by_stem(folder)
-        sets = read_sets(root / 'ImageSets' / 'Main', files, notes)
+        sets = read_sets(find_lists(root, 'Main'), files, notes)
         if not sets:
             sets = {'train': sorted(files)}
             add_unannotated(images, files, faults)
@@ -83,7 +103,7 @@ def read_boxes(root: Path) -> AnnotatedData:
             files = xml_by_stem(images.path)
             add_unannotated(images, files, faults)
             read[split] = read_all(root, images, files, sorted(files), faults)
-    classes = choose_classes(root, read, notes)
+    classes = choose_classes(root, read, notes, faults)
     splits: dict[str, Split] = {}
     for split, found in read.items():
         builder = CocoBuilder(classes, faults)
@@ -138,7 +158,7 @@ def read_masks(root: Path) -> AnnotatedData:
         if path.suffix.lower() in MAP_SUFFIXES
     }
     images = images_by_stem(find_child(root, IMAGE_FOLDERS) or root / 'none')
-    sets = read_sets(root / 'ImageSets' / 'Segmentation', maps, notes)
+    sets = read_sets(find_lists(root, 'Segmentation'), maps, notes)
     sets = sets or {'train': sorted({**maps, **images})}
     splits: dict[str, Split] = {}
     pairs: list[tuple[Path, Path]] = []
@@ -146,7 +166,7 @@ def read_masks(root: Path) -> AnnotatedData:
         found = []
         for stem in stems:
             if stem not in images:
-                faults.add(fault_kinds.IMAGE_MISSING, f'{stem} of {split}')
+                faults.add(file_faults.IMAGE_MISSING, f'{stem} of {split}')
             elif stem not in maps:
                 faults.add(fault_kinds.MAP_MISSING, images[stem])
             else:
@@ -181,8 +201,8 @@ BOXES = Layout(
     name='Pascal VOC',
     task='detection',
     wants='Annotations/*.xml and JPEGImages/ (with lists in '
-    'ImageSets/Main/, if any); or train/ and valid/ with an .xml beside '
-    'each image',
+    'ImageSets/Main/, if any); or an .xml beside each image, in '
+    'train/ and valid/ or in the folder itself',
     find=find_boxes,
     read=read_boxes,
 )
@@ -194,6 +214,13 @@ MASKS = Layout(
     find=find_masks,
     read=read_masks,
 )
+
+
+def find_lists(root: Path, name: str) -> Path:
+    """The folder of lists: a sub folder of ImageSets or that itself."""
+    folder = root / 'ImageSets'
+    is_bare = first_file(folder, ('.txt',)) and not (folder / name).is_dir()
+    return folder if is_bare else folder / name
 
 
 def find_map_folder(root: Path) -> Path | None:
@@ -228,20 +255,25 @@ class ImageFolder:
 
     Attributes:
         by_stem: The images, at any depth, by their path without suffix.
+        by_name: Those whose name is there once, by it without suffix.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.by_stem = images_by_stem(path)
+        counts = Counter(image.stem for image in self.by_stem.values())
+        self.by_name = {
+            image.stem: image
+            for image in self.by_stem.values()
+            if counts[image.stem] == 1
+        }
 
 
 def xml_by_stem(folder: Path) -> dict[str, Path]:
     """XML files in a folder, at any depth, by their path without suffix."""
-    files = (path for path in folder.rglob('*') if path.is_file())
     return {
         stem_within(path, folder): path
-        for path in sorted(files)
-        if path.suffix.lower() == '.xml'
+        for path in walk_files(folder, ('.xml',))
     }
 
 
@@ -277,10 +309,12 @@ def read_all(
             root / one.folder / one.file_name,
             one.file.parent / one.file_name,
         ]
+        if one.file.stem in images.by_name:
+            candidates.append(images.by_name[one.file.stem])
         one.image = next((p for p in candidates if is_image(p)), None)
         if one.image is None:
             faults.add(
-                fault_kinds.IMAGE_MISSING,
+                file_faults.IMAGE_MISSING,
                 f'{candidates[0]}, of {one.file}',
             )
             continue
@@ -294,7 +328,10 @@ def is_image(path: Path) -> bool:
 
 
 def choose_classes(
-    root: Path, read: dict[str, list[ImageObjects]], notes: list[str]
+    root: Path,
+    read: dict[str, list[ImageObjects]],
+    notes: list[str],
+    faults: Faults,
 ) -> list[str]:
     """The names of a file, or else those of all objects, sorted.
 
@@ -314,7 +351,8 @@ def choose_classes(
     if not used:
         raise ValueError(
             f'{root}: no XML file has a readable object with its image; '
-            'labels.txt can name the classes, a name a line'
+            'labels.txt can name the classes, a name a line. '
+            + ' '.join(str(fault) for fault in faults)
         )
     notes.append('Classes are in the order of their names.')
     return sorted(used)
@@ -328,10 +366,16 @@ def add_objects(
     if one.image is None:
         return
     try:
-        size = read_image_size(one.image)
-    except OSError:
-        faults.add(fault_kinds.IMAGE_UNREADABLE, one.image)
+        head = read_head(one.image, look_at_end=False)
+    except OSError as error:
+        faults.add(file_faults.IMAGE_UNREADABLE, error, one.image)
         return
+    size = head.size
+    if one.size == head.turned_size:
+        size = head.turned_size
+    elif one.size is None and head.orientation != 1:
+        size = head.turned_size
+        faults.add(file_faults.EXIF_UNCLEAR, one.image, one.image)
     if one.size is not None and one.size != size:
         faults.add(
             fault_kinds.XML_SIZE,

@@ -9,6 +9,9 @@ from pathlib import Path, PureWindowsPath
 from ..faults import Faults
 from . import fault_kinds
 
+#: The latter two are of encodings that the parser does not know.
+XML_ERRORS = (ET.ParseError, ValueError, LookupError)
+
 
 @dataclass
 class VocObject:
@@ -51,7 +54,7 @@ def is_voc_file(path: Path) -> bool:
     try:
         with path.open('rb') as file:
             _, element = next(ET.iterparse(file, ('start',)))
-    except (ET.ParseError, StopIteration):
+    except (*XML_ERRORS, StopIteration):
         return True
     return element.tag == 'annotation'
 
@@ -60,7 +63,7 @@ def read_objects(path: Path, faults: Faults) -> ImageObjects | None:
     """Read a file, or count what is wrong with it."""
     try:
         root = ET.fromstring(path.read_bytes())
-    except ET.ParseError as error:
+    except XML_ERRORS as error:
         faults.add(fault_kinds.XML_UNREADABLE, f'{path}: {error}')
         return None
     if root.tag != 'annotation':

@@ -1,6 +1,7 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Which files of a Pascal VOC folder belong to which split."""
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -34,13 +35,16 @@ def read_sets(
         for name in names:
             path = folder / f'{name}.txt'
             if path.is_file():
-                sets[split] = list(dict.fromkeys(read_set(path)))
+                sets[split] = list(dict.fromkeys(read_set(path, available)))
                 if name != split:
                     notes.append(f'{split} is what {name}.txt lists.')
                 break
+    for split in [split for split, stems in sets.items() if not stems]:
+        notes.append(f'The list of {split} is empty.')
+        del sets[split]
     if not sets:
         notes.append(
-            f'{folder.parent.name}/{folder.name} has no lists; all images '
+            f'{folder.parent.name}/{folder.name} has no lists of images; all '
             'are for training.'
         )
         return {}
@@ -61,9 +65,21 @@ def read_sets(
     return {split: stems for split, stems in sets.items() if stems}
 
 
-def read_set(path: Path) -> list[str]:
+def read_set(path: Path, available: Collection[str]) -> list[str]:
     """The stems that a list has.
 
-    CVAT puts those with blanks into quotation marks.
+    CVAT puts those with blanks into quotation marks. Some lists have names
+    with a suffix, or a flag behind each, as those of single classes do.
+
+    Args:
+        path: The list.
+        available: The stems of the files that are annotated.
     """
-    return [line.strip('"') for line in read_lines(path)]
+    stems = []
+    for line in read_lines(path):
+        name = line.strip('"')
+        without_flag = name.rsplit(maxsplit=1)[0]
+        spellings = [name, without_flag]
+        spellings += [os.path.splitext(one)[0] for one in spellings]
+        stems.append(next((s for s in spellings if s in available), name))
+    return stems

@@ -13,13 +13,16 @@ from typing import Any
 
 import yaml
 
+from .. import file_faults
 from ..faults import Faults
-from ..records import AnnotatedData, Split, list_images
+from ..files import list_images
+from ..image_files import read_head
+from ..records import AnnotatedData, Split
 from . import fault_kinds
 from .coco_builder import CocoBuilder
 from .folders import (
+    count_other_images,
     iterate_files,
-    read_image_size,
     read_lines,
     read_text,
     require_train,
@@ -89,7 +92,7 @@ def describes_data(path: Path) -> bool:
     has_split = any(
         content.get(key) for keys in SPLIT_KEYS.values() for key in keys
     )
-    return bool(content.get('names')) and has_split
+    return has_split and any(content.get(key) for key in ('names', 'nc'))
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -114,19 +117,25 @@ def read_names(content: dict[str, Any], path: Path) -> dict[int, str]:
         ValueError: If ``names`` is neither a list nor a mapping from
             integers, or if a name is there twice.
     """
-    names = content['names']
+    names = content.get('names') or ''
     try:
         items = names.items() if isinstance(names, dict) else enumerate(names)
         by_index = {int(key): value for key, value in items}
     except ValueError:
         by_index = {}
     listed = list(by_index.values())
-    if isinstance(names, str) or not all(isinstance(n, str) for n in listed):
+    if isinstance(names, str) or not all(map(is_name, listed)):
         listed = []
     if not listed:
         raise ValueError(
             f'{path}: `names` is {names!r}; it has to be a list of names, or '
             'a name for each index'
+        )
+    count = content.get('nc', len(listed))
+    if str(count) != str(len(listed)):
+        raise ValueError(
+            f'{path}: `nc` is {count}, and `names` has {len(listed)} names; '
+            'make them agree'
         )
     twice = sorted({name for name in listed if listed.count(name) > 1})
     if twice:
@@ -135,6 +144,11 @@ def read_names(content: dict[str, Any], path: Path) -> dict[int, str]:
             'of its own'
         )
     return dict(sorted(by_index.items()))
+
+
+def is_name(value: object) -> bool:
+    """Whether a value can name a class."""
+    return isinstance(value, str) and bool(value.strip())
 
 
 class YoloReader:
@@ -216,9 +230,11 @@ class YoloReader:
 
     def _resolve(self, entry: str, bases: Iterable[Path]) -> Path | None:
         """The file or folder that an entry means, if it is there."""
-        for base in bases:
-            if (base / entry).exists():
-                return Path(os.path.normpath(base / entry))
+        # Windows writes paths with backslashes.
+        for spelling in dict.fromkeys([entry, entry.replace('\\', '/')]):
+            for base in bases:
+                if (base / spelling).exists():
+                    return Path(os.path.normpath(base / spelling))
         return None
 
     def _resolve_folder(self, entry: str) -> Path | None:
@@ -238,16 +254,19 @@ class YoloReader:
         """Read the images of a split with their labels."""
         builder = CocoBuilder(list(self.names.values()), self.faults)
         unlabelled = 0
-        for image in self._list_images(entries):
+        for image in self._list_images(split, entries):
             if not image.is_file():
-                self.faults.add(fault_kinds.IMAGE_MISSING, image)
+                self.faults.add(file_faults.IMAGE_MISSING, image, image)
                 continue
             try:
-                size = read_image_size(image)
-            except OSError:
-                self.faults.add(fault_kinds.IMAGE_UNREADABLE, image)
+                head = read_head(image, look_at_end=False)
+            except OSError as error:
+                self.faults.add(file_faults.IMAGE_UNREADABLE, error, image)
                 continue
-            builder.add_image(image, size)
+            # Most programs show images turned, but labels do not tell.
+            if head.orientation != 1:
+                self.faults.add(file_faults.EXIF_UNCLEAR, image, image)
+            builder.add_image(image, head.turned_size)
             label = label_path(image, self.root)
             if label.is_file():
                 self.labels.add_objects(label, builder)
@@ -265,18 +284,23 @@ class YoloReader:
             )
         return builder
 
-    def _list_images(self, entries: list[str]) -> list[Path]:
+    def _list_images(self, split: str, entries: list[str]) -> list[Path]:
         """The images of a split; some may be missing."""
         images: dict[Path, None] = {}  # an ordered set
         for entry in entries:
             path = self._resolve_folder(entry)
             if path is None:
+                # Roboflow names a folder for tests whether it is there or not.
+                is_test = split == 'test'
                 self.faults.add(
-                    fault_kinds.FOLDER_MISSING,
+                    fault_kinds.TEST_MISSING
+                    if is_test
+                    else fault_kinds.FOLDER_MISSING,
                     f'{self.bases[0] / entry}, named in {self.file.name}',
                 )
             elif path.is_dir():
                 found = list_images(path)
+                count_other_images(path, self.faults)
                 images |= dict.fromkeys(found)
                 self._check_label_files(found)
                 if not found:

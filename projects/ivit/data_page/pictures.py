@@ -10,6 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..annotations.checks.boxes import read_boxes
+from ..annotations.checks.masks import is_drawable
+from ..annotations.coco_values import is_id, size_of
+from ..annotations.image_files import READ_ERRORS
+from ..annotations.label_maps import IGNORED, LabelEncoding
+from ..annotations.records import (
+    AnnotatedData,
+    ClassificationSplit,
+    DetectionSplit,
+    SegmentationSplit,
+)
 from ..report.instances import Instances, encode_masks
 from ..report.markup import counted
 from ..report.overlay import (
@@ -17,17 +28,6 @@ from ..report.overlay import (
     draw_image,
     draw_instances,
     draw_label_map,
-)
-from .checks.boxes import read_boxes
-from .checks.detection import is_id, size_of
-from .checks.masks import is_drawable
-from .image_files import READ_ERRORS
-from .label_maps import IGNORED, LabelEncoding
-from .records import (
-    AnnotatedData,
-    ClassificationSplit,
-    DetectionSplit,
-    SegmentationSplit,
 )
 
 SEED = 0

@@ -9,6 +9,9 @@ import numpy as np
 from matplotlib import rc_context
 
 from .. import __version__
+from ..annotations.faults import Faults
+from ..annotations.records import AnnotatedData
+from ..annotations.statistics import SplitStatistics, collect_statistics
 from ..palette import make_palette
 from ..report.curves import PARTS, STYLE, make_document
 from ..report.markup import (
@@ -19,10 +22,7 @@ from ..report.markup import (
     make_table,
 )
 from ..report.page import Page
-from .faults import Faults
 from .pictures import draw_pictures
-from .records import AnnotatedData
-from .statistics import SplitStatistics, collect_statistics
 
 NUM_PICTURES = 24
 NUM_BINS = 30

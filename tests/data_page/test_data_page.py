@@ -13,9 +13,9 @@ from write_layouts import CLASSES, COLORS, WRITERS, save, write_coco
 
 from ivit.annotations import AnnotatedData, ClassificationSplit
 from ivit.annotations.checks import check
-from ivit.annotations.page import make_data_page
-from ivit.annotations.pictures import draw_pictures
 from ivit.annotations.recognise import read_folder
+from ivit.data_page import make_data_page
+from ivit.data_page.pictures import draw_pictures
 from ivit.palette import make_palette
 
 
