@@ -34,6 +34,11 @@ DATASETS = {
     'mmseg': 'ShapesSegDataset',
     'mmpretrain': 'ShapesClsDataset',
 }
+OTHER_DATASETS = {
+    'mmdet': ['FractalScenesDetDataset'],
+    'mmseg': ['FractalScenesSegDataset'],
+    'mmpretrain': ['FractalDataset', 'OneFractalDataset'],
+}
 CONFIGS = {
     'mmdet': 'mask_rcnn_ivit_n_shapes',
     'mmseg': 'upernet_ivit_n_shapes',
@@ -73,8 +78,10 @@ def test_subset(present, root):
         plain = name in ('FLattenDeiT', 'PlainViT')
         sides = [4] if plain else [16, 8, 4, 2]
         assert results['backbones'][name] == [[side, side] for side in sides]
-    exported = ['ensure_shapes', *(DATASETS[name] for name in present)]
-    assert results['exported'] == exported
+    exported = {'DrawFractal', 'ensure_fractal_scenes', 'ensure_shapes'}
+    for name in present:
+        exported |= {DATASETS[name], *OTHER_DATASETS[name]}
+    assert set(results['exported']) == exported
     status, output = results['check_env']
     assert status == 0
     for framework, dataset in DATASETS.items():

@@ -31,7 +31,12 @@ def test_registered_names():
             'ShapesDetDataset',
             'ShapesSegDataset',
             'ShapesClsDataset',
+            'FractalDataset',
+            'OneFractalDataset',
+            'FractalScenesDetDataset',
+            'FractalScenesSegDataset',
         },
+        'TRANSFORMS': {'DrawFractal'},
         'HOOKS': {'CompileBackboneHook', 'ReportHook'},
         'OPTIM_WRAPPERS': {'BFloat16CPUOptimWrapper'},
         'OPTIM_WRAPPER_CONSTRUCTORS': {

@@ -13,7 +13,8 @@ What importing it changes outside of the package:
 - mmengine loads checkpoints from local files and web addresses with loaders
   that check the file. :func:`ivit.checkpoints.uninstall_loaders` undoes it.
 - mmengine's root registries have more names: the backbones (``MODELS``), the
-  forms of ``shapes`` (``DATASETS``), ``CompileBackboneHook`` and
+  forms of ``shapes``, ``fractals`` and ``fractal scenes`` (``DATASETS``),
+  ``DrawFractal`` (``TRANSFORMS``), ``CompileBackboneHook`` and
   ``ReportHook`` (``HOOKS``), ``BFloat16CPUOptimWrapper``
   (``OPTIM_WRAPPERS``), and two constructors
   (``OPTIM_WRAPPER_CONSTRUCTORS``). That is how configs of mmdet, mmseg and
