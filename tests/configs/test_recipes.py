@@ -18,6 +18,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from ivit.backbones import FLattenSwin
+from ivit.nested import innermost_datasets
 
 # test_imagenet_configs.py has the classifiers.
 CONFIGS = sorted(
@@ -251,7 +252,8 @@ def test_cascade_heads(load):
 def test_pipelines_build(name, load):
     cfg = load(name)
     for part in ('train', 'val', 'test'):
-        Compose(cfg[f'{part}_dataloader'].dataset.pipeline)
+        (dataset,) = innermost_datasets(cfg[f'{part}_dataloader'].dataset)
+        Compose(dataset['pipeline'])
     Compose(cfg.tta_pipeline)
 
 
