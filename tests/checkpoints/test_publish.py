@@ -17,6 +17,8 @@ from official_files import authors
 from run_tool import run_tool
 from torch import nn
 
+import ivit.backbones  # noqa: F401  # registers them
+from ivit import cli
 from ivit.checkpoints import save_hashed, strip_checkpoint
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -257,3 +259,55 @@ def test_classifier_in_a_detector(scope, config, tmp_path):
     assert len(shared) + 2 == len(weights)  # all but the head's
     for name, value in shared.items():
         assert torch.equal(value, weights[f'backbone.{name}']), name
+
+
+def test_the_backbone_alone(tmp_path, publish_command, capsys):
+    """In half precision, and it goes into a backbone as any file does."""
+    torch.manual_seed(0)
+    model = MODELS.build(dict(type='IViT', arch='n'))
+    state = {f'backbone.{k}': v for k, v in model.state_dict().items()}
+    source = tmp_path / 'epoch_1.pth'
+    torch.save(dict(state_dict=state | {'head.fc': torch.ones(2)}), source)
+    publish_command(source, tmp_path / 'new', '--backbone')
+    path = tmp_path / 'new.safetensors'
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert f'SHA-256: {digest}' in capsys.readouterr().out
+    torch.manual_seed(1)
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    other = MODELS.build(dict(type='IViT', arch='n', init_cfg=init_cfg))
+    other.init_weights()
+    loaded = other.state_dict()
+    for name, value in model.state_dict().items():
+        wanted = value.half() if value.is_floating_point() else value
+        assert torch.equal(loaded[name], wanted.to(value.dtype)), name
+    with pytest.raises(SystemExit):
+        publish_command(source, tmp_path / 'new', '--backbone')
+    assert 'exists and is not overwritten' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('state', 'message'),
+    [
+        ({'head.fc': torch.ones(2)}, 'no weights whose names begin with back'),
+        ({'backbone.a': torch.tensor([1e6])}, 'backbone.a has values up to'),
+    ],
+)
+def test_no_backbone_to_publish(
+    state, message, tmp_path, publish_command, capsys
+):
+    source = tmp_path / 'epoch_1.pth'
+    torch.save(dict(state_dict=state), source)
+    with pytest.raises(SystemExit):
+        publish_command(source, tmp_path / 'new', '--backbone')
+    assert message.removeprefix('backbone.') in capsys.readouterr().err
+    assert not (tmp_path / 'new.safetensors').exists()
+
+
+@pytest.fixture
+def publish_command():
+    """Run the command in this process."""
+
+    def run(*args):
+        cli.main(['publish', *map(str, args)])
+
+    return run

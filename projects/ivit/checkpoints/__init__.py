@@ -7,12 +7,19 @@ from .families import describe
 from .files import check_checkpoint_file, find_checkpoint_file
 from .loaders import install_loaders, uninstall_loaders
 from .official import extract_weights, register_official_loading
-from .publish import save_hashed, save_new, strip_checkpoint
+from .publish import (
+    backbone_weights,
+    save_hashed,
+    save_new,
+    save_safetensors,
+    strip_checkpoint,
+)
 from .shipped import ShippedWeights, shipped_weights
 from .strict import register_strict_loading
 
 __all__ = [
     'ShippedWeights',
+    'backbone_weights',
     'check_checkpoint_file',
     'describe',
     'extract_weights',
@@ -24,6 +31,7 @@ __all__ = [
     'register_strict_loading',
     'save_hashed',
     'save_new',
+    'save_safetensors',
     'shipped_weights',
     'strip_checkpoint',
     'to_official',

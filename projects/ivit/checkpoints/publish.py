@@ -8,10 +8,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor
 
 from ..new_file import open_new
+from .strict import BACKBONE
 
 # What inferencers read, and how long the training was.
 META_KEYS = ('cfg', 'dataset_meta', 'epoch', 'iter', 'mmengine_version')
@@ -71,6 +73,57 @@ def strip_checkpoint(
             if key in meta
         },
     }
+
+
+def backbone_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a model's backbone, to start other trainings from.
+
+    Args:
+        state: The weights of the whole model.
+
+    Returns:
+        The tensors by their names in the backbone, in float16 where they are
+        no whole numbers.
+
+    Raises:
+        ValueError: If there are none, or float16 cannot hold one.
+    """
+    weights = {
+        name.removeprefix(BACKBONE): value
+        for name, value in state.items()
+        if name.startswith(BACKBONE)
+    }
+    if not weights:
+        raise ValueError(
+            f'the checkpoint has no weights whose names begin with {BACKBONE}'
+        )
+    for name, value in weights.items():
+        if value.is_floating_point():
+            weights[name] = value.half().contiguous()
+            if value.isfinite().all() and not weights[name].isfinite().all():
+                raise ValueError(
+                    f'{name} has values up to {value.abs().max():g}, which '
+                    'float16 cannot hold'
+                )
+    return weights
+
+
+def save_safetensors(weights: Mapping[str, Tensor], path: str | Path) -> str:
+    """Write a new file of safetensors.
+
+    Args:
+        weights: Tensors by their names.
+        path: Path of the file; missing folders are made.
+
+    Returns:
+        The SHA-256 of the file.
+
+    Raises:
+        ValueError: If the file exists.
+    """
+    data = safetensors.torch.save(dict(weights))
+    _write_new_file(data, Path(path))
+    return sha256(data).hexdigest()
 
 
 def save_new(content: dict, path: str | Path) -> None:

@@ -7,10 +7,14 @@ SHA-256 goes into the name. Nothing is overwritten.
 
     ivit publish work_dirs/x/epoch_300.pth weights/ivit_t
     -> weights/ivit_t-0a1b2c3d.pth
+
+With --backbone it is the backbone alone, in float16, for trainings to start
+from, as OUT_PREFIX.safetensors.
 """
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmengine.runner import CheckpointLoader
 
@@ -25,13 +29,18 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         'prefix',
         metavar='OUT_PREFIX',
-        help='path of the new file, without -HASH.pth',
+        help='path of the new file, without -HASH.pth or .safetensors',
     )
     parser.add_argument(
         '--ema',
         action='store_true',
         help='take the weights averaged by EMAHook, those that the training '
         'was validated with; by default the trained ones',
+    )
+    parser.add_argument(
+        '--backbone',
+        action='store_true',
+        help='the backbone alone, in float16',
     )
     return parser.parse_args(argv)
 
@@ -45,8 +54,16 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.checkpoint, map_location='cpu', logger='silent'
         )
         published = checkpoints.strip_checkpoint(content, args.ema)
-        path = checkpoints.save_hashed(published, args.prefix)
+        kept = published['state_dict']
+        if args.backbone:
+            kept = checkpoints.backbone_weights(kept)
+            path = Path(f'{args.prefix}.safetensors')
+            digest = checkpoints.save_safetensors(kept, path)
+        else:
+            path = checkpoints.save_hashed(published, args.prefix)
     kind = ''
     if 'ema_state_dict' in content:
         kind = ', averaged by EMAHook' if args.ema else ', not averaged'
-    print(f'{path}: {len(published["state_dict"])} tensors{kind}')
+    print(f'{path}: {len(kept)} tensors{kind}')
+    if args.backbone:
+        print(f'SHA-256: {digest}')
