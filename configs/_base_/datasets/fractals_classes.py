@@ -53,7 +53,7 @@ tta_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=128,
+    batch_size=64,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
@@ -64,7 +64,7 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=128,
+    batch_size=64,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
