@@ -70,7 +70,12 @@ def macs(model, size):
 
 @pytest.mark.parametrize(
     ('family', 'arch', 'img_size', 'params', 'giga_macs'),
-    PUBLISHED,
+    [
+        pytest.param(
+            *row, marks=[pytest.mark.slow] * (row[1] not in ('t', 'b0'))
+        )
+        for row in PUBLISHED
+    ],
 )
 def test_parameters_and_macs(family, arch, img_size, params, giga_macs):
     # With one output, norm3 is the final norm of the authors' Swin and CSwin.

@@ -80,16 +80,16 @@ def cfg(request, load):
 
 
 def one_of_each(names):
-    """The names; all but one of each head, family and data set are slow.
+    """The names; all but one of each head and family are slow.
 
     Cascades are slow too: they build what Mask R-CNN does, three times.
     """
     seen = set()
     for name in names:
-        head, family, _, _, data = NAME.fullmatch(name).groups()
-        is_slow = (head, family, data) in seen or head.startswith('cascade')
+        head, family, *_ = NAME.fullmatch(name).groups()
+        is_slow = (head, family) in seen or head.startswith('cascade')
         marks = [pytest.mark.slow] if is_slow else []
-        seen.add((head, family, data))
+        seen.add((head, family))
         yield pytest.param(name, marks=marks)
 
 

@@ -55,7 +55,9 @@ def build(cfg, phase, root):
 @pytest.mark.parametrize(
     'name',
     [
-        pytest.param(name, marks=() if '_n_' in name else [pytest.mark.slow])
+        pytest.param(
+            name, marks=[pytest.mark.slow] * (name != 'ivit_n_fractals')
+        )
         for name in NAMES
     ],
 )

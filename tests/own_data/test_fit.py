@@ -30,7 +30,16 @@ LAYOUT_OF = dict(
 HEADS = ('mask_rcnn', 'cascade', 'retinanet', 'upernet', 'sem_fpn', 'fcn')
 
 
-@pytest.mark.parametrize('layout', WRITERS)
+@pytest.mark.parametrize(
+    'layout',
+    [
+        pytest.param(
+            layout,
+            marks=[pytest.mark.slow] * (layout not in LAYOUT_OF.values()),
+        )
+        for layout in WRITERS
+    ],
+)
 def test_what_was_annotated_is_what_is_trained_on(read, config, layout):
     """The framework's own data set gives back the data, split by split."""
     data = ensure_validation(read(layout))

@@ -120,7 +120,9 @@ def test_an_unknown_name():
         use_implementation('fused').__enter__()
 
 
-@pytest.mark.parametrize('name', ['naive', 'eager'])
+@pytest.mark.parametrize(
+    'name', ['naive', pytest.param('eager', marks=pytest.mark.slow)]
+)
 def test_the_environment(name):
     """It is read when the package is imported."""
     code = 'from ivit.attention import focused\nprint(focused._chosen)'
