@@ -30,7 +30,7 @@ PAGE = Path('docs/models.md')
 METAFILE = Path('configs/metafile.yml')
 CLASSES = 1000
 # The data sets that are made on first use, which are their own labels.
-EMBEDDED = ('shapes', 'fractals')
+EMBEDDED = ('shapes', 'fractals', 'one_fractal')
 # Columns, by what a config builds: the model's type, in mmseg its head's.
 TASKS = dict(
     ImageClassifier='classifier',
@@ -48,9 +48,9 @@ Parameters and multiply-adds (GMACs, of one image of 224 x 224) are those of
 the backbone with a classifier of 1000 classes, counted from shapes. A link is
 a config: `1x` and `3x` train for 12 and 36 epochs on COCO, `40k` and `160k`
 for that many steps on ADE20K; `224` and `384` are image sizes of ImageNet;
-`shapes` and `fractals` are [data that is made on first use](data.md).
-[configs.md](configs.md) has the recipes, and `tools/get_flops.py CONFIG`
-counts a whole model.
+`shapes`, `fractals` and `one fractal` are
+[data that is made on first use](data.md). [configs.md](configs.md) has the
+recipes, and `tools/get_flops.py CONFIG` counts a whole model.
 
 This project has published no weights. [pretraining.md](pretraining.md) lists
 those that others have published.
@@ -192,7 +192,7 @@ def _label(name: str, cfg: Config) -> str:
     """What tells a config from the others in its cell."""
     for data in EMBEDDED:
         if name.endswith(f'_{data}'):
-            return data
+            return data.replace('_', ' ')
     if cfg.model.type == 'ImageClassifier':
         return str(cfg.model.backbone.get('img_size', 224))
     if 'max_iters' in cfg.train_cfg:

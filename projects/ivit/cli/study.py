@@ -20,7 +20,7 @@ from .parser import Parser
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = Parser('ivit study', __doc__)
-    parser.add_argument('name', choices=('transfer', 'attention'))
+    parser.add_argument('name', choices=('transfer', 'attention', 'fractals'))
     parser.add_argument(
         '--work-dir',
         type=Path,

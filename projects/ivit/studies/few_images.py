@@ -7,6 +7,7 @@ these trainings start from.
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,7 +114,8 @@ def fine_tuning(
         options |= length_options('max_iters', 600, warm_up=60)
         options['default_hooks.checkpoint.interval'] = 200
     else:
-        epochs = round(MAX_EPOCHS * MOST_IMAGES / images)
+        steps = MAX_EPOCHS * ceil(MOST_IMAGES / BATCH_SIZE)
+        epochs = round(steps / ceil(images / BATCH_SIZE))
         ann_file = f'{DATA_ROOT}/annotations/instances_val.json'
         options |= length_options('max_epochs', epochs)
         options |= {
@@ -163,7 +165,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def results_of(
-    results: Mapping[str, dict], seeds: Sequence[int], *parts: str
+    results: Mapping[str, dict], seeds: Sequence[int], *parts: object
 ) -> list[dict]:
     """The results of the same run with each seed."""
     return [results[run_name(*parts, seed)] for seed in seeds]
