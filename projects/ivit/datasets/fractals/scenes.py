@@ -73,18 +73,21 @@ def ensure_fractal_scenes(
             f'must be at most {MAX_CATEGORIES}'
         )
     root = Path(root)
+    draw = _SceneDrawer(root, num_categories, image_size, seed)
+    if not root.exists():
+        draw.find_categories()  # here, where it can use all cores
     source = SceneSource(
         'fractal scenes',
         format=FORMAT,
         classes=class_names(num_categories),
-        draw=_SceneDrawer(root, num_categories, image_size, seed),
+        draw=draw,
         with_crops=False,
     )
     return ensure_scenes(root, settings, source)
 
 
 class _SceneDrawer:
-    """Draws a scene; finds the categories when it draws the first one.
+    """Draws a scene of categories that it finds first.
 
     Args:
         root: Folder of the data set; the categories are kept beside it.
@@ -100,14 +103,16 @@ class _SceneDrawer:
         self.num_categories = num_categories
         self.image_size = image_size
         self.seed = seed
-        self._systems: list[FractalSystem] | None = None
+        self._systems: list[FractalSystem] = []
+
+    def find_categories(self) -> None:
+        """Search the categories, or read them if that was done."""
+        find = partial(search_category, self.seed, filling_rate=0.2)
+        categories = Categories(self.num_categories, find)
+        name = f'{self.root.name}_seed{self.seed}_{self.num_categories}.npy'
+        self._systems = categories.load(self.root.with_name(name))
 
     def __call__(self, split: str, index: int) -> Scene:
-        if self._systems is None:
-            find = partial(search_category, self.seed, filling_rate=0.2)
-            categories = Categories(self.num_categories, find)
-            name = f'{self.root.name}_categories_{self.seed}.npy'
-            self._systems = categories.load(self.root.with_name(name))
         return draw_scene(
             self._systems, self.seed, split, index, self.image_size
         )
