@@ -2,6 +2,7 @@
 """Colours for classes that have none."""
 
 import colorsys
+from collections.abc import Sequence
 
 
 def make_palette(number: int) -> list[tuple[int, int, int]]:
@@ -22,3 +23,19 @@ def make_palette(number: int) -> list[tuple[int, int, int]]:
         red, green, blue = (round(255 * part) for part in rgb)
         palette.append((red, green, blue))
     return palette
+
+
+def color_classes(names: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Colours for classes of a label map.
+
+    Args:
+        names: Their names. A class called background is black, which
+            pictures leave unpainted.
+
+    Returns:
+        RGB in 0..255.
+    """
+    return [
+        (0, 0, 0) if name.casefold() == 'background' else color
+        for name, color in zip(names, make_palette(len(names)), strict=True)
+    ]

@@ -200,3 +200,14 @@ def test_a_file_that_needs_nothing_is_used_itself(read, config, tmp_path):
     used = Path(cfg.train_dataloader.dataset.ann_file)
     assert used == tmp_path / 'work' / 'data' / 'train.json'
     assert any('areas' in note for note in notes)
+
+
+def test_background_is_black_and_so_stays_unpainted(read, config):
+    data = ensure_validation(read('label folders'))
+    data.palette = None
+    data.classes = ('Background', *data.classes[1:])
+    cfg = config(SMALL['segmentation'])
+    fit_config(cfg, data)
+    palette = cfg.train_dataloader.dataset.metainfo['palette']
+    assert list(palette[0]) == [0, 0, 0]
+    assert all(any(color) for color in palette[1:])
