@@ -120,9 +120,8 @@ def test_an_unknown_name():
         use_implementation('fused').__enter__()
 
 
-@pytest.mark.parametrize(
-    'name', ['naive', pytest.param('eager', marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['naive', 'eager'])
 def test_the_environment(name):
     """It is read when the package is imported."""
     code = 'from ivit.attention import focused\nprint(focused._chosen)'

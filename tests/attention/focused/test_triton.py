@@ -158,6 +158,7 @@ def test_second_order(interpreted_triton, table):
         assert error(x, y) < 1e-4
 
 
+@pytest.mark.slow
 def test_compiled_once_for_all_sizes(interpreted_triton):
     graphs = CompileCounterWithBackend('aot_eager')
     attend = torch.compile(
