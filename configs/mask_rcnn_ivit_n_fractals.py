@@ -1,18 +1,13 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 # Mask R-CNN, iViT-N, on scenes of fractals: neck and heads learn too.
-_base_ = './mask_rcnn_ivit_n_shapes.py'
+_base_ = [
+    './mask_rcnn_ivit_n_shapes.py',
+    './_base_/datasets/fractal_scenes.py',
+]
 custom_imports = dict(imports=['ivit'], allow_failed_imports=False)
 
+scenes = dict(type='FractalScenesDetDataset', **_base_.scenes)
 data_root = 'data/fractal_scenes'
-scenes = dict(
-    type='FractalScenesDetDataset',
-    data_root=data_root,
-    num_train=10000,
-    num_val=300,
-    image_size=128,
-    num_categories=200,
-    seed=0,
-)
 train_dataloader = dict(dataset=scenes)
 val_dataloader = dict(dataset=scenes)
 test_dataloader = val_dataloader
