@@ -3,7 +3,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.progress import Progress
@@ -90,7 +89,6 @@ class Categories:
                 self,  # type: ignore[arg-type]  # it has what is needed
                 batch_size=None,
                 num_workers=count_workers(len(self)),
-                collate_fn=_as_it_is,
                 # The training's own random numbers stay what they are.
                 generator=Generator(),
             )
@@ -106,10 +104,6 @@ def class_names(num_categories: int) -> list[str]:
     """Names of the categories: ``fractal 000`` and so on."""
     digits = len(str(num_categories - 1))
     return [f'fractal {k:0{digits}d}' for k in range(num_categories)]
-
-
-def _as_it_is(system: Any) -> Any:
-    return system
 
 
 def search_category(

@@ -18,6 +18,7 @@ from .drawing import SUPERSAMPLING, reduce_mask, stamp_patches
 from .systems import (
     NUM_FLUCTUATIONS,
     FractalSystem,
+    draw_fluctuated,
     hit_pixels,
     play_chaos_game,
 )
@@ -157,11 +158,9 @@ def _place_fractal(
     side = max(8, round(size * np.exp(rng.uniform(*np.log(SIDES)))))
     num_points = round(DENSITY * (side * SUPERSAMPLING) ** 2)
     number = int(rng.integers(NUM_FLUCTUATIONS))
-    points = play_chaos_game(system.fluctuated(number), num_points, rng)
-    if points is None:  # it expands when fluctuated so
-        points = play_chaos_game(system, num_points, rng)
-    if points is None:
-        raise ValueError(f'the system of a category expands: {system}')
+    points = draw_fluctuated(
+        system, number, lambda one: play_chaos_game(one, num_points, rng)
+    )
     hits = hit_pixels(random_rotation(rng) @ points, side * SUPERSAMPLING, 1)
     tile = reduce_mask(stamp_patches(hits, rng))
     # On a canvas with a border of one tile, part of which is cut off.

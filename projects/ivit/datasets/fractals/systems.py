@@ -1,6 +1,7 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Iterated function systems, the formulas that fractals are drawn from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,29 @@ class FractalSystem:
             parameter, weight = divmod(number - 1, len(WEIGHTS))
             factors[parameter] = WEIGHTS[weight]
         return self.scaled(factors)
+
+
+def draw_fluctuated(
+    system: FractalSystem,
+    number: int,
+    draw: Callable[[FractalSystem], np.ndarray | None],
+) -> np.ndarray:
+    """Draw a fluctuation, or the system itself where that one expands.
+
+    Args:
+        system: The system of a category.
+        number: See :meth:`FractalSystem.fluctuated`.
+        draw: Draws a system; returns None if it expands.
+
+    Raises:
+        ValueError: If the system itself expands.
+    """
+    drawn = draw(system.fluctuated(number))
+    if drawn is None:
+        drawn = draw(system)
+    if drawn is None:
+        raise ValueError(f'the system of a category expands: {system}')
+    return drawn
 
 
 def determinants(maps: np.ndarray) -> np.ndarray:

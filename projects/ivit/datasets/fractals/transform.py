@@ -5,8 +5,14 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
-from .drawing import draw_points, paint, reduce_mask, stamp_patches
-from .systems import FractalSystem
+from .drawing import (
+    SUPERSAMPLING,
+    draw_points,
+    paint,
+    reduce_mask,
+    stamp_patches,
+)
+from .systems import FractalSystem, draw_fluctuated
 
 
 @TRANSFORMS.register_module()
@@ -79,18 +85,14 @@ class DrawFractal(BaseTransform):
         self, system: FractalSystem, category: int, fluctuation: int
     ) -> np.ndarray:
         instance = category, fluctuation
-        side = 2 * self.size
+        side = SUPERSAMPLING * self.size
         if instance in self._kept:
             bits = np.unpackbits(self._kept[instance])
             return bits[: side**2].view(bool).reshape(side, side)
         seed = [category, fluctuation]
-        hits = draw_points(system.fluctuated(fluctuation), self.size, seed)
-        if hits is None:  # it expands when fluctuated so
-            hits = draw_points(system, self.size, seed)
-        if hits is None:
-            raise ValueError(
-                f'the system of category {category} expands: {system}'
-            )
+        hits = draw_fluctuated(
+            system, fluctuation, lambda one: draw_points(one, self.size, seed)
+        )
         if len(self._kept) < self.max_kept:
             self._kept[instance] = np.packbits(hits)
         return hits
