@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from ..palette import color_classes, make_palette
 from .faults import Faults
 from .label_maps import LabelEncoding
 
@@ -139,6 +140,15 @@ class AnnotatedData:
     encoding: LabelEncoding | None = None
     notes: list[str] = field(default_factory=list)
     faults: Faults = field(default_factory=Faults)
+
+    @property
+    def colors(self) -> list[Color]:
+        """A colour for each class, of the data or made."""
+        if self.palette is not None:
+            return self.palette
+        if self.task == 'segmentation':
+            return color_classes(self.classes)
+        return make_palette(len(self.classes))
 
     @property
     def has_masks(self) -> bool:

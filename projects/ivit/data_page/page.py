@@ -12,7 +12,6 @@ from .. import __version__
 from ..annotations.faults import Faults
 from ..annotations.records import AnnotatedData
 from ..annotations.statistics import SplitStatistics, collect_statistics
-from ..palette import color_classes, make_palette
 from ..report.curves import PARTS, STYLE, make_document
 from ..report.markup import (
     Section,
@@ -39,11 +38,7 @@ def make_data_page(data: AnnotatedData) -> str:
         An HTML document without scripts and without anything outside it.
     """
     statistics = collect_statistics(data)
-    palette = data.palette or (
-        color_classes(data.classes)
-        if data.task == 'segmentation'
-        else make_palette(len(data.classes))
-    )
+    palette = data.colors
     pictures = draw_pictures(data, palette, NUM_PICTURES)
     headline = {
         f'images, {name}': f'{split.num_images:,}'

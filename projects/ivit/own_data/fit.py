@@ -14,7 +14,6 @@ from ..nested import (
     innermost_datasets,
     iterate_dicts,
 )
-from ..palette import color_classes, make_palette
 from .foreign import refuse_other_annotations
 from .heads import remove_masks, set_class_counts, wants_masks
 from .schedule import fit_schedule
@@ -88,10 +87,8 @@ def fit_config(
         )
     if len(set(data.classes)) < 1:
         raise UsageError(f'{data.root} has no class that has objects')
-    if data.palette is None and data.task == 'segmentation':
-        data.palette = color_classes(data.classes)
-    elif data.palette is None and data.task == 'detection':
-        data.palette = make_palette(len(data.classes))
+    if data.task != 'classification':
+        data.palette = data.colors
     refuse_other_annotations(cfg)
     notes = set_class_counts(cfg, len(data.classes))
     if data.task == 'detection' and wants_masks(cfg):
