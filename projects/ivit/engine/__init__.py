@@ -12,6 +12,11 @@ from .compile import CompileBackboneHook, set_compile
 from .config_files import find_config, packaged_configs
 from .distributed import leave_process_group
 from .errors import UsageError, one_line_errors
+from .initial_weights import (
+    has_initial_weights,
+    remove_initial_weights,
+    tell_initial_weights,
+)
 from .last_checkpoint import find_last_checkpoint
 from .launch import (
     add_common_arguments,
@@ -41,12 +46,15 @@ __all__ = [
     'check_classes',
     'find_config',
     'find_last_checkpoint',
+    'has_initial_weights',
     'leave_process_group',
     'load_config',
     'load_whole',
     'merge_data_preprocessor',
     'one_line_errors',
     'packaged_configs',
+    'remove_initial_weights',
     'set_amp',
     'set_compile',
+    'tell_initial_weights',
 ]

@@ -17,8 +17,8 @@ from ..checkpoints import (
     extract_weights,
     find_checkpoint_file,
 )
-from ..nested import iterate_dicts
 from .errors import UsageError, listed
+from .initial_weights import files_of_parts
 
 MAX_LISTED = 5  # weights named in a message
 
@@ -70,10 +70,8 @@ class CheckpointCheck(Hook):
         """
         if not isinstance(runner._train_loop, BaseLoop):
             return  # a test has no training loop built
-        for init in iterate_dicts(runner.cfg.to_dict().get('model')):
-            path = init.get('checkpoint')
-            if init.get('type') == 'Pretrained' and isinstance(path, str):
-                check_checkpoint_path(path)
+        for _, path in files_of_parts(runner.cfg):
+            check_checkpoint_path(path)
 
     def before_train(self, runner: Runner) -> None:
         """Say so if a resumed training is over already."""

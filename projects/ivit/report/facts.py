@@ -17,6 +17,7 @@ from mmengine.device import get_device
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from .. import __version__, mmcv_ops
+from ..engine.initial_weights import tell_initial_weights
 from ..engine.stopwatch import Stopwatch
 from ..frameworks import FRAMEWORKS
 from .validation import ValidationImages, unwrap
@@ -86,7 +87,7 @@ def _describe_model(runner: Runner) -> dict[str, str]:
         }
     return facts | {
         'Parameters, all': _millions(model),
-        'Initial weights': runner.cfg.get('load_from') or 'random',
+        'Initial weights': tell_initial_weights(runner.cfg),
     }
 
 
