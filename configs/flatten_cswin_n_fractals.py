@@ -1,6 +1,6 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 # FLatten-CSwin-N, classes of fractals: pre-training without data.
-_base_ = './ivit_n_fractals.py'
+_base_ = './flatten_swin_n_fractals.py'
 custom_imports = dict(imports=['ivit'], allow_failed_imports=False)
 
 model = dict(
