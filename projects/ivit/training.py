@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from . import engine
 from .inference.run import Run
 from .own_data import DataPaths, prepare
+from .own_data.start import choose_start
 from .own_data.work_dir import choose_work_dir
 from .preflight import check_config
 
@@ -29,6 +30,7 @@ def train(
     val_images: PathLike | None = None,
     pretrained: str | None = None,
     load_from: str | None = None,
+    from_scratch: bool = False,
     work_dir: PathLike | None = None,
     cfg_options: Mapping[str, Any] | None = None,
     amp: bool = False,
@@ -50,9 +52,13 @@ def train(
         train_images: The folder that its file names are relative to.
         val_ann: A COCO annotation file for validation.
         val_images: The folder that its file names are relative to.
-        pretrained: Path or address of weights for the backbone.
+        pretrained: Path or address of weights for the backbone, or the name
+            of weights that come with ivit.
         load_from: Path or address of weights of a whole model. Of heads for
             other classes the weights that fit are kept.
+        from_scratch: Begin with random weights. Otherwise a backbone that
+            weights come with ivit for has them, if there is ``data`` and
+            nothing else is named.
         work_dir: Folder for logs and checkpoints; ``work_dirs/CONFIG`` by
             default, with the name of the data behind it, and a number if
             there is a training already.
@@ -81,6 +87,8 @@ def train(
     if pretrained is not None:
         options['pretrained'] = pretrained
     cfg = engine.load_config(config, options, work_dir, launcher, local_rank)
+    if from_scratch:
+        _leave_weights_out(cfg, pretrained, load_from)
     own_data = any(paths)
     if own_data:
         cfg.work_dir = choose_work_dir(
@@ -93,7 +101,9 @@ def train(
     engine.check_checkpoint_path(cfg.get('load_from'))
     notes: list[str] = []
     if own_data:
-        notes = prepare(cfg, paths, epochs)
+        notes = [f'data: {note}' for note in prepare(cfg, paths, epochs)]
+        if not cfg.get('resume'):
+            notes.append(choose_start(cfg, from_scratch))
     elif epochs is not None:
         raise engine.UsageError(
             f'--epochs {epochs} goes with --data. Without it, set '
@@ -105,11 +115,30 @@ def train(
     if own_data:
         runner.register_hook(engine.ReportHook())
     for note in notes:
-        runner.logger.info(f'data: {note}')
+        runner.logger.info(note)
     runner.train()
     if own_data:
         runner.logger.info(f'predict: ivit predict {cfg.work_dir} IMAGE')
     return Run(Path(cfg.work_dir), Path(cfg.work_dir, Path(cfg.filename).name))
+
+
+def _leave_weights_out(
+    cfg: Config, pretrained: str | None, load_from: str | None
+) -> None:
+    """Begin with random weights, in place.
+
+    Raises:
+        UsageError: If weights are named all the same.
+    """
+    named = dict(pretrained=pretrained, load_from=load_from)
+    for option, file in named.items():
+        if file is not None:
+            raise engine.UsageError(
+                f'--from-scratch means random weights, and '
+                f'--{option.replace("_", "-")} names {file}. Leave one of '
+                'them out'
+            )
+    engine.remove_initial_weights(cfg)
 
 
 def _apply_options(

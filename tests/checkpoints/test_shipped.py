@@ -37,6 +37,7 @@ def folder(tmp_path, monkeypatch, half):
     save_file(half, path)
     entry = dict(
         sha256=sha256(path.read_bytes()).hexdigest(),
+        backbone=dict(type='IViT', arch='n'),
         config='ivit_n_fractals',
         command='ivit train ivit_n_fractals',
         seed=0,
@@ -71,6 +72,21 @@ def test_a_name_goes_where_a_path_goes(folder, half):
     for name, value in half.items():
         assert torch.equal(loaded[name], value.to(loaded[name].dtype)), name
     check_checkpoint_path('tiny_fractals')
+
+
+@pytest.mark.parametrize(
+    ('settings', 'name'),
+    [
+        (dict(), 'tiny_fractals'),
+        (dict(out_indices=(1, 3), frozen_stages=2), 'tiny_fractals'),
+        (dict(drop_path_rate=0.1, init_cfg=None), 'tiny_fractals'),
+        (dict(arch='t'), None),
+        (dict(landmarks=(5, 5)), None),
+        (dict(interaction=None), None),
+    ],
+)
+def test_a_backbone_finds_its_weights(folder, settings, name):
+    assert shipped.shipped_for(dict(type='IViT', arch='n') | settings) == name
 
 
 def test_a_file_of_that_name_comes_first(folder, tmp_path, monkeypatch):

@@ -3,16 +3,18 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
 from PIL import Image
 
+from ivit.checkpoints import shipped_for
 from ivit.engine import find_config
 from ivit.studies import fractals
 
 SEEDS = (3, 4)
-NUM_FIRST = 4 + 2 + 1  # classifiers of the curve, scenes, shapes
+NUM_FIRST = 3 + 2 + 1  # classifiers of the curve, scenes, shapes
 
 
 def load(run):
@@ -28,7 +30,7 @@ def runs(tmp_path):
 
 def test_the_grid(runs):
     tasks, sizes, starts = 2, 3, 4
-    assert len(runs) == NUM_FIRST + len(SEEDS) * (tasks * sizes * starts + 4)
+    assert len(runs) == NUM_FIRST + len(SEEDS) * (tasks * sizes * starts + 3)
     assert 'mask-r-cnn-200-fractals-3' in runs
     assert 'upernet-50-scenes-of-fractals-4' in runs
     assert 'curve-ivit_n_one_fractal-200-3' in runs
@@ -36,12 +38,10 @@ def test_the_grid(runs):
 
 def test_runs_differ_in_initial_weights_alone(runs):
     for name, run in runs.items():
-        for start in ('fractals', 'scenes-of-fractals', 'shapes-classifier'):
-            if f'-{start}-' not in name or name.startswith('curve'):
-                continue
+        for start in ('scenes-of-fractals', 'shapes-classifier'):
             prefix, _, seed = name.rpartition(f'-{start}-')
-            if f'{prefix}-scratch-{seed}' not in runs:
-                continue  # fractals in "scenes of fractals"
+            if not prefix:
+                continue
             scratch = runs[f'{prefix}-scratch-{seed}']
             assert (run.config, run.options) == (
                 scratch.config,
@@ -50,6 +50,19 @@ def test_runs_differ_in_initial_weights_alone(runs):
             assert not scratch.needs
             assert len(run.needs) == 1
             assert run.needs[0] in runs
+
+
+def test_the_classifier_that_comes_with_ivit_is_a_start(runs):
+    for task in ('mask-r-cnn', 'upernet'):
+        scratch = runs[f'{task}-200-scratch-3']
+        run = runs[f'{task}-200-fractals-3']
+        assert not run.needs
+        assert run.options == scratch.options | {
+            'model.backbone.init_cfg': dict(
+                type='Pretrained', checkpoint='ivit_n_fractals'
+            )
+        }
+        assert shipped_for(load(scratch).model.backbone) == 'ivit_n_fractals'
 
 
 def test_steps_are_the_same_for_all_numbers_of_images(runs):
@@ -65,7 +78,7 @@ def test_steps_are_the_same_for_all_numbers_of_images(runs):
 
 
 def test_pretraining_sees_what_its_name_says(runs):
-    for config, thousands in fractals.CURVE:
+    for config, thousands in fractals.SHORTER:
         cfg = load(runs[f'{config}-{thousands}'])
         repeated = cfg.train_dataloader.dataset
         kind = repeated.dataset.type
@@ -93,13 +106,19 @@ def test_tables(tmp_path, monkeypatch):
         results = {}
         for run in runs:
             seed = run.options['randomness.seed']
-            value = 0.2 if run.needs else 0.1
+            value = 0.2 if 'scratch' not in run.name else 0.1
             metrics = {run.metric: value + 0.01 * seed}
             if run.metric == 'accuracy/top1':
                 metrics = {run.metric: 50.0}
             results[run.name] = {'metrics': metrics, 'seconds': 60}
         return results
 
+    weights = SimpleNamespace(
+        config='ivit_n_fractals', samples=500_000, accuracy=90.0
+    )
+    monkeypatch.setattr(
+        fractals, 'shipped_weights', lambda: {'ivit_n_fractals': weights}
+    )
     monkeypatch.setattr(fractals, 'execute', execute)
     table = fractals.run_study(tmp_path, SEEDS, 1)
     lines = table.splitlines()
@@ -110,9 +129,8 @@ def test_tables(tmp_path, monkeypatch):
     assert cells[4:] == ['23.5 ± 0.7 (+10.0)'] * 3
     # COCO's other metrics are absent, as where nothing was detected.
     assert '| mask AP | 50 | 0.0 ± 0.0 | 0.0 ± 0.0 (+0.0) |' in table
-    assert (
-        '| `ivit_n_one_fractal` | 200,000 | 50.0 | 60 | 23.5 ± 0.7 |' in table
-    )
+    assert '| `ivit_n_one_fractal` | 200,000 | 50.0 | 23.5 ± 0.7 |' in table
+    assert '| `ivit_n_fractals` | 500,000 | 90.0 | 23.5 ± 0.7 |' in table
     stored = json.loads((tmp_path / 'results.json').read_text())
     assert stored['seeds'] == [3, 4]
     assert len(stored['curve']) == 4

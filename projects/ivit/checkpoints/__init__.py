@@ -14,7 +14,7 @@ from .publish import (
     save_safetensors,
     strip_checkpoint,
 )
-from .shipped import ShippedWeights, shipped_weights
+from .shipped import ShippedWeights, shipped_for, shipped_weights
 from .strict import register_strict_loading
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     'save_hashed',
     'save_new',
     'save_safetensors',
+    'shipped_for',
     'shipped_weights',
     'strip_checkpoint',
     'to_official',

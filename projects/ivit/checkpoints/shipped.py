@@ -2,14 +2,25 @@
 """The weights that come with the package, by their names."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).parents[1] / 'weights'
 INDEX = 'index.json'
 SUFFIX = '.safetensors'
+#: Settings of a backbone that change neither its weights nor its maps.
+FREE_SETTINGS = (
+    'drop_path_rate',
+    'frozen_stages',
+    'init_cfg',
+    'norm_eval',
+    'out_indices',
+    'with_cp',
+)
 
 
 @dataclass(frozen=True)
@@ -18,6 +29,7 @@ class ShippedWeights:
 
     Attributes:
         sha256: Of the file, which is called after the weights.
+        backbone: Settings of the backbone that they are for.
         config: Name of the config that they were pre-trained with.
         command: What made them.
         seed: Seed of that training.
@@ -28,6 +40,7 @@ class ShippedWeights:
     """
 
     sha256: str
+    backbone: dict[str, Any]
     config: str
     command: str
     seed: int
@@ -72,6 +85,26 @@ def find_shipped(name: str) -> Path | None:
             f'instead of {weights.sha256[:8]}. Install ivit again'
         )
     return path
+
+
+def shipped_for(backbone: Mapping[str, Any]) -> str | None:
+    """The name of weights that come with the package for a backbone.
+
+    Args:
+        backbone: ``model.backbone`` of a config.
+
+    Returns:
+        None if there are none for exactly these settings.
+    """
+    settings = {
+        key: value
+        for key, value in backbone.items()
+        if key not in FREE_SETTINGS
+    }
+    for name, weights in shipped_weights().items():
+        if weights.backbone == settings:
+            return name
+    return None
 
 
 def tell_names() -> str:

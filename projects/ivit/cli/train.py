@@ -19,6 +19,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser('ivit train', __doc__)
     parser.add_argument('config', help='path of a config, or name of ours')
     add_data_arguments(parser.add_argument_group('your data'))
+    add_start_arguments(parser.add_argument_group('initial weights'))
     engine.add_common_arguments(parser)
     parser.add_argument(
         '--amp',
@@ -58,16 +59,27 @@ def add_data_arguments(parser: argparse._ArgumentGroup) -> None:
         help='how often to go through the data; the schedule is scaled',
     )
     add_coco_arguments(parser, '--data')
+
+
+def add_start_arguments(parser: argparse._ArgumentGroup) -> None:
+    """Add the options that say what a training begins with."""
     parser.add_argument(
         '--pretrained',
         metavar='FILE',
-        help='path or address of weights for the backbone',
+        help='path or address of weights for the backbone, or the name of '
+        'weights that come with ivit',
     )
     parser.add_argument(
         '--load-from',
         metavar='FILE',
         help='path or address of weights of a whole model, whose heads may '
         'be for other classes',
+    )
+    parser.add_argument(
+        '--from-scratch',
+        action='store_true',
+        help='random weights; otherwise --data starts with weights that come '
+        'with ivit, if there are any for the backbone',
     )
 
 

@@ -151,11 +151,17 @@ def publish_latest(work_dir: Path) -> str:
 
 def backbone_from(work_dir: Path) -> dict[str, Any]:
     """Options that start a training with the backbone of another one."""
-    init_cfg = dict(
-        type='Pretrained',
-        checkpoint=publish_latest(work_dir),
-        prefix='backbone.',
-    )
+    return start_backbone(publish_latest(work_dir), prefix='backbone.')
+
+
+def start_backbone(checkpoint: str, **more: str) -> dict[str, Any]:
+    """Options that start a training with weights for its backbone.
+
+    Args:
+        checkpoint: A path, or the name of weights that come with ivit.
+        **more: Further keys of ``init_cfg``.
+    """
+    init_cfg = dict(type='Pretrained', checkpoint=checkpoint, **more)
     return {'model.backbone.init_cfg': init_cfg}
 
 

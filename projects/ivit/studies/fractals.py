@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints import shipped_weights
 from . import summary
 from .few_images import (
     LIKE_THE_OTHERS,
@@ -26,6 +27,7 @@ from .few_images import (
     publish_latest,
     results_of,
     run_name,
+    start_backbone,
     values_of,
 )
 from .runs import Run, execute
@@ -36,14 +38,14 @@ IMAGES = (50, 200, 500)
 SCRATCH, FRACTALS = 'scratch', 'fractals'
 SCENES, SHAPES = 'scenes of fractals', 'shapes classifier'
 STARTS = (SCRATCH, FRACTALS, SCENES, SHAPES)
-# The points of the curve: a config, and thousand drawings that it saw.
-CURVE = (
+# The classifier that comes with ivit, and what the curve has beside it: a
+# config, and thousand drawings that it saw.
+SHIPPED = 'ivit_n_fractals'
+SHORTER = (
     ('ivit_n_fractals', 50),
     ('ivit_n_fractals', 200),
-    ('ivit_n_fractals', 800),
     ('ivit_n_one_fractal', 200),
 )
-LONGEST = CURVE[2]
 CURVE_TASK, CURVE_IMAGES = 'Mask R-CNN', 200
 DRAWINGS = 25  # thousand in an epoch of these configs
 ON_SCENES = {
@@ -55,7 +57,7 @@ PRETRAINING_SEED = 0  # of all: the seeds are those of the fine-tuning
 
 def list_runs(folder: Path, seeds: Sequence[int]) -> list[Run]:
     """The pre-trainings, then what starts from them, seed by seed."""
-    runs = [_classifier(*point) for point in CURVE]
+    runs = [_classifier(*point) for point in SHORTER]
     runs += [_on_scenes(task) for task in TASKS]
     runs.append(pretraining(run_name(SHAPES), BACKBONE, PRETRAINING_SEED))
     for seed in seeds:
@@ -67,7 +69,7 @@ def list_runs(folder: Path, seeds: Sequence[int]) -> list[Run]:
                     after = _after(folder, task, start)
                     runs.append(finetuned(name, task, recipe, seed, **after))
         recipe = fine_tuning(CURVE_TASK, BACKBONE, CURVE_IMAGES)
-        for point in CURVE:
+        for point in SHORTER:
             name = run_name('curve', *point, seed)
             after = _after_classifier(folder, run_name(*point))
             runs.append(finetuned(name, CURVE_TASK, recipe, seed, **after))
@@ -103,12 +105,13 @@ def _after(folder: Path, task: str, start: str) -> dict[str, Any]:
     """What a run needs, and the options that its start gives it."""
     if start == SCRATCH:
         return {}
+    if start == FRACTALS:
+        return dict(options=start_backbone(SHIPPED))
     if start == SCENES:
         first = run_name(SCENES, task)
         late = partial(_model_from, folder / first)
         return dict(needs=(first,), late_options=late)
-    first = run_name(*LONGEST) if start == FRACTALS else run_name(SHAPES)
-    return _after_classifier(folder, first)
+    return _after_classifier(folder, run_name(SHAPES))
 
 
 def _after_classifier(folder: Path, first: str) -> dict[str, Any]:
@@ -180,21 +183,30 @@ def _compare(
 def _follow(
     results: Mapping[str, dict], seeds: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """The points of the curve."""
+    """The points of the curve; the longest is in the other table too."""
     metric = main_metric(CURVE_TASK)
-    return [
+    points = [
         {
             'config': config,
             'drawings': 1000 * drawings,
-            'accuracy': first['metrics'][ACCURACY],
-            'seconds': first['seconds'],
+            'accuracy': results[run_name(config, drawings)]['metrics'][
+                ACCURACY
+            ],
             metric.label: values_of(
                 metric, results_of(results, seeds, 'curve', config, drawings)
             ),
         }
-        for config, drawings in CURVE
-        for first in [results[run_name(config, drawings)]]
+        for config, drawings in SHORTER
     ]
+    weights = shipped_weights()[SHIPPED]
+    parts = (CURVE_TASK, CURVE_IMAGES, FRACTALS)
+    shipped = {
+        'config': weights.config,
+        'drawings': weights.samples,
+        'accuracy': weights.accuracy,
+        metric.label: values_of(metric, results_of(results, seeds, *parts)),
+    }
+    return [*points, shipped]
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:
@@ -229,7 +241,6 @@ def _curve_table(curve: Sequence[dict[str, Any]]) -> str:
             'classifier',
             'drawings seen',
             'its accuracy',
-            'seconds',
             f'{CURVE_TASK}, {CURVE_IMAGES} images: {label}',
         ],
         [
@@ -237,7 +248,6 @@ def _curve_table(curve: Sequence[dict[str, Any]]) -> str:
                 f'`{point["config"]}`',
                 f'{point["drawings"]:,}',
                 f'{point["accuracy"]:.1f}',
-                point['seconds'],
                 summary.shown(point[label]),
             ]
             for point in curve
