@@ -13,6 +13,7 @@ COMMANDS = {
     'train': 'train a detector, segmentor or classifier from a config',
     'test': 'test a trained one',
     'predict': 'predict images, a folder or a video with a finished run',
+    'export': 'write a trained one as an ONNX file and prove it',
     'flops': "count the parameters, MACs and FLOPs of a config's model",
     'benchmark': 'time backbones or attentions and take their memory',
     'publish': "make of a training's checkpoint a file to give to others",

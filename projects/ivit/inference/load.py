@@ -52,7 +52,30 @@ def load(
     where = _choose_device(device)
     config, file = locate(run, checkpoint)
     engine.check_checkpoint_path(file)
-    cfg = engine.load_config(config)
+    return read_model(config, file, where)
+
+
+def read_model(
+    config: Path,
+    file: str | None,
+    device: torch.device | None = None,
+    cfg_options: dict[str, Any] | None = None,
+) -> Model:
+    """Build the model of a config, and give it weights.
+
+    Args:
+        config: Path of the config.
+        file: Path or address of the weights; None for random ones.
+        device: Where to put the model; the CPU by default.
+        cfg_options: Changes to the config, by dotted keys.
+
+    Returns:
+        See :func:`load`.
+
+    Raises:
+        ValueError: See :func:`load`.
+    """
+    cfg = engine.load_config(config, cfg_options)
     scope = cfg.get('default_scope')
     if scope not in TASKS or 'model' not in cfg:
         raise engine.UsageError(
@@ -61,18 +84,25 @@ def load(
             f'models of {", ".join(TASKS)}'
         )
     engine.merge_data_preprocessor(cfg)
-    content = CheckpointLoader.load_checkpoint(
-        file, map_location='cpu', logger='silent'
-    )
+    content: dict[str, Any] = {}
+    if file is not None:
+        content = CheckpointLoader.load_checkpoint(
+            file, map_location='cpu', logger='silent'
+        )
     saved = (content.get('meta') or {}).get('dataset_meta') or {}
     with DefaultScope.overwrite_default_scope(scope):
         asked = _read_metainfo(cfg)
         module = MODELS.build(cfg.model)
-        try:
-            engine.check_classes(asked.get('classes'), content)
-            engine.load_whole(module, content)
-        except ValueError as error:
-            raise engine.UsageError(f'{file}, {config}: {error}') from error
+        if file is None:
+            module.init_weights()
+        else:
+            try:
+                engine.check_classes(asked.get('classes'), content)
+                engine.load_whole(module, content)
+            except ValueError as error:
+                raise engine.UsageError(
+                    f'{file}, {config}: {error}'
+                ) from error
     known = saved if saved.get('classes') else asked
     if not known.get('classes'):
         raise engine.UsageError(
@@ -80,7 +110,7 @@ def load(
             'add metainfo=dict(classes=(...)) to test_dataloader.dataset'
         )
     classes = tuple(map(str, known['classes']))
-    module = revert_sync_batchnorm(module).to(where).eval()
+    module = revert_sync_batchnorm(module).to(device or 'cpu').eval()
     palette = _read_palette(known.get('palette'), len(classes))
     return Model(module, cfg, classes, palette, file)
 

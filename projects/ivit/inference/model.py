@@ -73,7 +73,7 @@ class Model:
         config: Config,
         classes: tuple[str, ...],
         palette: tuple[Color, ...],
-        checkpoint: str,
+        checkpoint: str | None,
     ) -> None:
         self.module = module
         self.config = config

@@ -1,0 +1,81 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""Write a trained model as an ONNX file for images of any size.
+
+The file takes RGB images (B, 3, H, W) of uint8 and needs no PyTorch. It is
+compared with PyTorch before it gets its name. docs/export.md tells more.
+
+    ivit export work_dirs/my_run --out model.onnx
+    ivit export mask_rcnn_ivit_s_coco --out untrained.onnx
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from mmengine.config import DictAction
+
+from .. import engine
+from .parser import Parser
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = Parser('ivit export', __doc__)
+    parser.add_argument(
+        'run', help='folder of a training, path of a config, or name of ours'
+    )
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='checkpoint file; by default the best or latest of the training, '
+        'and random weights for a config',
+    )
+    parser.add_argument(
+        '--out', required=True, metavar='FILE.onnx', help='the file to write'
+    )
+    parser.add_argument(
+        '--part',
+        choices=('model', 'backbone'),
+        default='model',
+        help='the whole model, or backbone and neck (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=2,
+        metavar=('H', 'W'),
+        help='height and width of all images; any by default',
+    )
+    parser.add_argument(
+        '--batch',
+        type=int,
+        metavar='N',
+        help='number of images; any by default',
+    )
+    parser.add_argument(
+        '--logits',
+        action='store_true',
+        help='let a segmentor return its logits too',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change the config: a.b=1 c="[1,2]"',
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Export, and print what came out."""
+    options = vars(parse_args(argv))
+    with engine.one_line_errors():
+        from ..export import export
+
+        shape = options.pop('shape')
+        done = export(**options, shape=shape and tuple(shape))
+    print(
+        f'{done.path}: {done.task}, outputs {", ".join(done.outputs)}, '
+        f'weights: {done.weights}\n'
+        f'onnxruntime against PyTorch: {done.differences} ({done.pictures})'
+    )

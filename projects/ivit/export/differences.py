@@ -1,0 +1,181 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""How far two predictions of one image are apart."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+#: What an export may be off by: scores and probabilities, and pixels.
+SCORE, PIXELS = 1e-3, 0.1
+# Two boxes that overlap by so little more or less than the NMS allows are a
+# tie, which rounding decides.
+TIE = 1e-3
+
+
+@dataclass
+class Differences:
+    """The largest differences, over all images.
+
+    Attributes:
+        images: Number of images.
+        largest: By what was compared, in the unit of that.
+        compared: Number of objects, or of pixels.
+        ties: Objects that only one of the two has, since a score is at the
+            threshold or an overlap at that of the NMS.
+        unexplained: Objects that only one of the two has, and pixels of
+            other labels, for no such reason.
+    """
+
+    images: int = 0
+    largest: dict[str, float] = field(default_factory=dict)
+    compared: int = 0
+    ties: int = 0
+    unexplained: int = 0
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Take the largest of some differences into account."""
+        if value.numel():
+            largest = float(value.abs().max())
+            self.largest[name] = max(self.largest.get(name, 0.0), largest)
+
+    def add_scores(self, one: Tensor, other: Tensor) -> None:
+        """Compare the probabilities of classes."""
+        self.images += 1
+        self.compared += len(one)
+        self.add('score', one - other)
+
+    def add_maps(self, one: Tensor, other: Tensor) -> None:
+        """Compare a map of features, relative to its largest value."""
+        self.images += 1
+        self.compared += one.numel()
+        self.add('map, relative', (one - other) / one.abs().max())
+
+    def add_labels(self, logits: Tensor, labels: Tensor) -> None:
+        """Compare a label map with logits ``(C, H, W)``.
+
+        Where labels differ, the logit of the one has to be as high as that
+        of the other, but for rounding.
+        """
+        self.images += 1
+        self.compared += labels.numel()
+        if len(logits) == 1:  # the logit of the only class
+            logits = torch.cat([torch.zeros_like(logits), logits])
+        probabilities = logits.softmax(0)
+        chosen = probabilities.gather(0, labels[None])[0]
+        self.add('score', probabilities.amax(0) - chosen)
+        differ = labels != logits.argmax(0)
+        self.ties += int(differ.sum())
+
+    def add_objects(
+        self, one: Any, other: Any, threshold: float, iou_threshold: float
+    ) -> None:
+        """Compare the objects that two models found in an image.
+
+        Args:
+            one: Instances of the reference, with boxes in pixels.
+            other: Instances of the export.
+            threshold: The least score that was kept.
+            iou_threshold: Of the NMS.
+        """
+        self.images += 1
+        pairs = _match(one, other)
+        self.compared += len(pairs)
+        if len(pairs):
+            first, second = pairs.T
+            self.add('score', one.scores[first] - other.scores[second])
+            self.add('pixels', one.bboxes[first] - other.bboxes[second])
+            if 'masks' in one:
+                differing = one.masks[first] != other.masks[second]
+                area = one.masks[first].sum((1, 2)).clamp(min=1)
+                self.add('mask, share', differing.sum((1, 2)) / area)
+        for these, those, taken in (
+            (one, other, pairs[:, 0]),
+            (other, one, pairs[:, 1]),
+        ):
+            left = torch.ones(len(these), dtype=torch.bool)
+            left[taken] = False
+            lowest = (
+                torch.cat([one.scores, other.scores]).min()
+                if left.any()
+                else 0
+            )
+            for i in left.nonzero().flatten():
+                if _is_tie(
+                    these[int(i)],
+                    those,
+                    threshold,
+                    float(lowest),
+                    iou_threshold,
+                ):
+                    self.ties += 1
+                else:
+                    self.unexplained += 1
+
+    def problems(self) -> list[str]:
+        """What is beyond the tolerances, in words."""
+        limits = {
+            'score': SCORE,
+            'pixels': PIXELS,
+            'map, relative': SCORE,
+            'mask, share': 0.05,
+        }
+        found = [
+            f'{name} differs by {self.largest[name]:.2g}, more than {limit:g}'
+            for name, limit in limits.items()
+            if not self.largest.get(name, 0.0) <= limit
+        ]
+        if self.unexplained:
+            found.append(
+                f'{self.unexplained} objects are found by only one of the two'
+            )
+        return found
+
+    def __str__(self) -> str:
+        largest = ', '.join(
+            f'{name} {value:.2g}' for name, value in self.largest.items()
+        )
+        text = f'{self.images} images, {self.compared:,} values compared'
+        if largest:
+            text += f'; largest differences: {largest}'
+        if self.ties:
+            text += f'; {self.ties} ties that rounding decides'
+        return text
+
+
+def _match(one: Any, other: Any) -> Tensor:
+    """Pairs ``(n, 2)`` of the same object: the same label, nearest boxes."""
+    if not len(one) or not len(other):
+        return torch.zeros(0, 2, dtype=torch.long)
+    far = torch.cdist(one.bboxes, other.bboxes, p=torch.inf)
+    far[one.labels[:, None] != other.labels[None]] = torch.inf
+    # An object that lies in the same place twice, with other scores.
+    far = far + (one.scores[:, None] - other.scores[None]).abs()
+    pairs = []
+    for i in one.scores.argsort(descending=True).tolist():
+        j = int(far[i].argmin())
+        if far[i, j] <= 1:  # a pixel; less is for the tolerances to judge
+            pairs.append((i, j))
+            far[:, j] = torch.inf
+    return torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
+
+
+def _is_tie(
+    single: Any,
+    others: Any,
+    threshold: float,
+    lowest: float,
+    iou_threshold: float,
+) -> bool:
+    """Whether rounding alone may have taken an object from the others."""
+    score = float(single.scores[0])
+    # The last ones of as many as are kept are at a threshold of their own.
+    if min(abs(score - threshold), abs(score - lowest)) <= SCORE:
+        return True
+    same = others.labels == single.labels
+    if not same.any():
+        return False
+    overlaps = box_iou(single.bboxes, others.bboxes[same])
+    return bool(((overlaps - iou_threshold).abs() <= TIE).any())

@@ -1,0 +1,140 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""An exported file in the place of a model, for tests with its config."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from .session import Session
+
+
+@MODELS.register_module()
+class OnnxModel(BaseModel):
+    """A model whose predictions onnxruntime computes.
+
+    Args:
+        path: A file that ``ivit export`` wrote.
+        blue_first: Whether the images that come are BGR.
+        threads: See :class:`Session`.
+
+    Raises:
+        UsageError: If the file is none of ``ivit export``.
+    """
+
+    def __init__(
+        self, path: str, blue_first: bool = True, threads: int | None = None
+    ) -> None:
+        super().__init__()
+        self.session = Session(path, threads)
+        self.blue_first = blue_first
+        task = self.session.info['task']
+        self._convert = dict(
+            detection=_detections,
+            segmentation=_label_map,
+            classification=_classification,
+        )[task]
+
+    def test_step(self, data: dict[str, Any]) -> list[Any]:
+        """Predict what a loader of the config's test data gives."""
+        inputs, samples = list(data['inputs']), data['data_samples']
+        if len({one.shape for one in inputs}) == 1:
+            batches = [torch.stack(inputs)]
+        else:
+            batches = [one[None] for one in inputs]
+        singles = []
+        for batch in batches:
+            pixels = batch.cpu().numpy()
+            if self.blue_first:
+                pixels = pixels[:, ::-1]
+            outputs = self.session.run(np.ascontiguousarray(pixels))
+            for i in range(len(batch)):
+                singles.append(
+                    {
+                        key: torch.from_numpy(value[i])
+                        for key, value in outputs.items()
+                    }
+                )
+        for sample, outputs in zip(samples, singles, strict=True):
+            self._convert(sample, outputs, self.session.info)
+        return samples
+
+    val_step = test_step
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """There is nothing to train.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError('an exported file can be tested alone')
+
+
+def _detections(
+    sample: Any, outputs: dict[str, Tensor], info: dict[str, Any]
+) -> None:
+    """Give a ``DetDataSample`` its instances, in its original pixels."""
+    from mmdet.models.roi_heads.mask_heads.fcn_mask_head import (
+        _do_paste_mask,
+    )
+    from mmengine.structures import InstanceData
+
+    found = outputs['labels'] >= 0
+    width, height = sample.scale_factor
+    boxes = outputs['boxes'][found]
+    boxes = boxes / boxes.new_tensor([width, height, width, height])
+    instances = InstanceData(
+        bboxes=boxes,
+        scores=outputs['scores'][found],
+        labels=outputs['labels'][found],
+    )
+    if 'masks' in outputs:
+        rows, columns = sample.ori_shape
+        masks = outputs['masks'][found][:, None]
+        pasted = torch.zeros(len(masks), rows, columns, dtype=torch.bool)
+        # One at a time: all at once they take gigabytes.
+        for i in range(len(masks)):
+            mask, _ = _do_paste_mask(
+                masks[i : i + 1],
+                boxes[i : i + 1],
+                rows,
+                columns,
+                skip_empty=False,
+            )
+            pasted[i] = mask[0] >= info['mask_threshold']
+        instances.masks = pasted
+    sample.pred_instances = instances
+
+
+def _label_map(
+    sample: Any, outputs: dict[str, Tensor], info: dict[str, Any]
+) -> None:
+    """Give a ``SegDataSample`` its label map, of its original size."""
+    from mmengine.structures import PixelData
+    from mmseg.models.utils import resize
+
+    size = tuple(sample.ori_shape)
+    if 'logits' in outputs and outputs['labels'].shape != size:
+        logits = resize(
+            outputs['logits'][None],
+            size=size,
+            mode='bilinear',
+            align_corners=info['align_corners'],
+        )[0]
+        labels = logits.argmax(0, keepdim=True)
+    else:
+        labels = outputs['labels'][None]
+        if labels.shape[1:] != size:
+            labels = resize(labels[None].float(), size=size)[0].long()
+    sample.pred_sem_seg = PixelData(data=labels)
+
+
+def _classification(
+    sample: Any, outputs: dict[str, Tensor], info: dict[str, Any]
+) -> None:
+    """Give a ``DataSample`` its scores and its class."""
+    scores = outputs['scores']
+    sample.set_pred_score(scores).set_pred_label(scores.argmax())
