@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 import ivit
 from ivit.backbones.named import FAMILIES, named_backbones
+from ivit.checkpoints import save_hashed
 
 NAMES = list(named_backbones())
 # The smallest of every family; the others are built with the slow tests.
@@ -142,10 +143,11 @@ def test_pretrained(tmp_path, ending):
 def test_pretrained_of_a_whole_model(tmp_path):
     source = seeded(0, 'ivit_n')
     state = {f'backbone.{k}': v for k, v in source.state_dict().items()}
-    path = tmp_path / 'detector.pth'
-    torch.save(dict(state_dict={**state, 'neck.a': torch.ones(2)}), path)
-    loaded = seeded(1, 'ivit_n', out_indices=(1, 2), pretrained=path)
-    assert_same(loaded, source.state_dict())
+    content = dict(state_dict={**state, 'neck.a': torch.ones(2)}, meta={})
+    for name in ('detector.pth', 'detector.safetensors'):
+        path = save_hashed(content, tmp_path / name)
+        loaded = seeded(1, 'ivit_n', out_indices=(1, 2), pretrained=path)
+        assert_same(loaded, source.state_dict())
 
 
 @pytest.mark.parametrize(
