@@ -78,6 +78,7 @@ def test_subset(present, root):
         plain = name in ('FLattenDeiT', 'PlainViT')
         sides = [4] if plain else [16, 8, 4, 2]
         assert results['backbones'][name] == [[side, side] for side in sides]
+    assert results['created'] == [24, 48, 96, 128]
     exported = {'DrawFractal', 'ensure_fractal_scenes', 'ensure_shapes'}
     for name in present:
         exported |= {DATASETS[name], *OTHER_DATASETS[name]}

@@ -61,6 +61,13 @@ def run_backbones():
     return sizes
 
 
+def create_backbone(name):
+    """The channels of the maps of a backbone, built without a config."""
+    import ivit
+
+    return ivit.create(name).feature_info.channels()
+
+
 def build_dataset(root, name):
     """The number of samples."""
     from mmengine.registry import DATASETS as REGISTRY
@@ -122,6 +129,7 @@ def main():
         'imported': [room for room in rooms if room in sys.modules],
         'exported': ivit.datasets.__all__,
         'backbones': run_backbones(),
+        'created': outcome(create_backbone, 'ivit_n'),
         'datasets': {n: outcome(build_dataset, root, n) for n in DATASETS},
         'subclasses': {n: outcome(subclass_dataset, n) for n in DATASETS},
         'configs': {n: outcome(load_config, n) for n in USED_CONFIGS},

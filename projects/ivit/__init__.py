@@ -48,6 +48,7 @@ __version__ = '0.2.0'
 __all__ = [
     'backbones',
     'checkpoints',
+    'create',
     'datasets',
     'engine',
     'load',
@@ -56,11 +57,16 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from .backbones.named import create
     from .inference.load import load
     from .training import train
 
 # Modules of functions that are imported when someone asks for them.
-_LAZY = {'load': '.inference', 'train': '.training'}
+_LAZY = {
+    'create': '.backbones.named',
+    'load': '.inference',
+    'train': '.training',
+}
 
 
 def __getattr__(name: str) -> Any:

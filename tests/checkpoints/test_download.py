@@ -103,10 +103,25 @@ def test_a_whole_file_is_downloaded_once(content, length, server, cache):
     assert server.asked == ['/a/small.pth']
 
 
-def test_a_published_file_is_checked_by_its_name(server, cache, tmp_path):
-    path = save_hashed({'state_dict': STATE}, tmp_path / 'small')
+@pytest.mark.parametrize('name', ['small', 'small.safetensors'])
+def test_a_published_file_is_checked_by_its_name(
+    name, server, cache, tmp_path
+):
+    content = {'state_dict': STATE, 'meta': {'epoch': 3}}
+    path = save_hashed(content, tmp_path / name)
     assert load(server.add(f'/{path.name}', path.read_bytes()))
     assert kept(cache) == [path.name]
+
+
+def test_a_published_file_of_safetensors_that_was_changed(
+    server, cache, tmp_path
+):
+    content = {'state_dict': STATE, 'meta': {'epoch': 3}}
+    path = save_hashed(content, tmp_path / 'small.safetensors')
+    changed = path.read_bytes()[:-1] + b'1'
+    with pytest.raises(ValueError, match='its SHA-256 starts with'):
+        load(server.add(f'/{path.name}', changed))
+    assert kept(cache) == []
 
 
 def test_numbers_that_are_no_hash(server):

@@ -12,14 +12,14 @@ import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 from official_files import authors
 from run_tool import run_tool
 from torch import nn
 
 import ivit.backbones  # noqa: F401  # registers them
 from ivit import cli
-from ivit.checkpoints import save_hashed, strip_checkpoint
+from ivit.checkpoints import save_hashed, save_new, strip_checkpoint
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 PLAIN = (dict, list, tuple, str, int, float, bool, type(None))
@@ -104,6 +104,11 @@ def publish(tmp_path, monkeypatch):
     return run
 
 
+def load(path):
+    """As everything that takes a checkpoint does."""
+    return CheckpointLoader.load_checkpoint(str(path), 'cpu', 'silent')
+
+
 def assert_same(found, wanted):
     assert list(found) == list(wanted)
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
@@ -159,6 +164,62 @@ def test_no_averaged_weights(without_average, publish, capsys):
     with pytest.raises(SystemExit):
         publish(without_average[1], '--ema')
     assert 'error: The checkpoint has no averaged' in capsys.readouterr().err
+
+
+def test_a_file_of_safetensors(without_average, tmp_path, publish_command):
+    """With all that the file of torch has, and a hash that stays."""
+    runner, source = without_average
+    for folder in ('new', 'again'):
+        publish_command(source, tmp_path / folder / 'line.safetensors')
+    publish_command(source, tmp_path / 'new' / 'line')
+    (path,) = (tmp_path / 'new').glob('*.safetensors')
+    (other,) = (tmp_path / 'new').glob('*.pth')
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert path.name == f'line-{digest[:8]}.safetensors'
+    assert (tmp_path / 'again' / path.name).is_file()
+    content = load(path)
+    state = content['state_dict']
+    wanted = runner.model.state_dict()
+    assert_same({name: state[name] for name in wanted}, wanted)
+    assert set(state) == set(wanted)
+    assert state._metadata == wanted._metadata
+    meta = load(other)['meta']
+    assert content['meta'].pop('dataset_meta') == dict(
+        classes=['a', 'b'], palette=[[0, 1, 2], [3, 4, 5]], ids={3: 'a'}
+    )
+    del meta['dataset_meta']
+    assert content['meta'] == meta
+    # It can be published itself.
+    publish_command(path, tmp_path / 'back.safetensors')
+    (again,) = tmp_path.glob('back-*.safetensors')
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_averaged_weights_in_safetensors(
+    with_average, tmp_path, publish_command
+):
+    runner, source = with_average
+    (hook,) = (h for h in runner.hooks if type(h).__name__ == 'EMAHook')
+    publish_command(source, tmp_path / 'line.safetensors', '--ema')
+    (path,) = tmp_path.iterdir()
+    average = hook.ema_model.module.state_dict()
+    state = load(path)['state_dict']
+    assert_same({name: state[name] for name in average}, average)
+
+
+def test_memory_order_is_no_obstacle(tmp_path):
+    weight = torch.rand(2, 3, 4, 4).contiguous(
+        memory_format=torch.channels_last
+    )
+    content = strip_checkpoint(dict(state_dict=dict(weight=weight)))
+    path = save_hashed(content, tmp_path / 'new.safetensors')
+    assert torch.equal(load(path)['state_dict']['weight'], weight)
+
+
+def test_a_file_of_torch_is_not_called_safetensors(tmp_path):
+    with pytest.raises(ValueError, match='let it end with .pth'):
+        save_new(dict(a=1), tmp_path / 'new.safetensors')
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_is_overwritten(without_average, publish, capsys):
@@ -280,8 +341,8 @@ def test_the_backbone_alone(tmp_path, publish_command, capsys):
     for name, value in model.state_dict().items():
         wanted = value.half() if value.is_floating_point() else value
         assert torch.equal(loaded[name], wanted.to(value.dtype)), name
-    with pytest.raises(SystemExit):
-        publish_command(source, tmp_path / 'new', '--backbone')
+    with pytest.raises(SystemExit):  # with and without the ending
+        publish_command(source, path, '--backbone')
     assert 'exists and is not overwritten' in capsys.readouterr().err
 
 

@@ -10,8 +10,11 @@ import torch
 from mmengine.registry import DefaultScope
 from numpy.testing import assert_array_equal
 from random_runs import CLASSIFIER, DETECTOR, SEGMENTORS, classes_of
+from safetensors.torch import save_file
 
 import ivit
+from ivit import cli
+from ivit.checkpoints import save_hashed
 from ivit.inference import Run
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
@@ -64,6 +67,43 @@ def test_what_a_run_is(run, monkeypatch):
         assert_array_equal(result.scores, expected.scores)
 
 
+@pytest.mark.parametrize('name', [DETECTOR, SEGMENTORS[0]])
+def test_a_published_file_of_safetensors(work_dirs, models, name, tmp_path):
+    cli.main(
+        [
+            'publish',
+            str(work_dirs[name] / 'epoch_3.pth'),
+            str(tmp_path / 'mine.safetensors'),
+        ]
+    )
+    (path,) = tmp_path.iterdir()
+    model = ivit.load(name, path, device='cpu')
+    expected = models[name]
+    assert model.classes == expected.classes
+    assert model.palette == expected.palette
+    assert_array_equal(
+        model.predict(IMAGE, score=0.1).labels,
+        expected.predict(IMAGE, score=0.1).labels,
+    )
+    state = model.module.state_dict()
+    for key, value in expected.module.state_dict().items():
+        assert torch.equal(state[key], value), key
+
+
+def test_tensors_alone_in_safetensors(run, tmp_path):
+    """Without classes, and with those of another data set in the header."""
+    content = torch.load(run / 'epoch_3.pth', weights_only=False)
+    path = tmp_path / 'bare.safetensors'
+    save_file(content['state_dict'], path)
+    assert ivit.load(CLASSIFIER, path).classes == tuple(
+        classes_of(CLASSIFIER)[0]
+    )
+    content['meta']['dataset_meta']['classes'] = ('a', 'b', 'c', 'd', 'e', 'f')
+    other = save_hashed(content, tmp_path / 'other.safetensors')
+    with pytest.raises(ValueError, match="'a', 'b'.*'circle', 'cross'"):
+        ivit.load(CLASSIFIER, other)
+
+
 def test_a_moved_work_dir_has_its_own_checkpoint(run, work_dirs):
     assert str(work_dirs[CLASSIFIER]) in (run / 'last_checkpoint').read_text()
     assert ivit.load(run).checkpoint == str(run / 'epoch_3.pth')
@@ -110,6 +150,7 @@ def test_several_configs(run):
         (('absent',), ('no folder absent', 'config not found')),
         ((CLASSIFIER,), ('is a config', '--checkpoint')),
         (('some.pth',), ('some.pth', 'is a checkpoint')),
+        (('a.safetensors',), ('a.safetensors', 'is a checkpoint')),
         ((CLASSIFIER, 'absent.pth'), ('absent.pth',)),
         ((3,), ('3', 'ivit.train')),
     ],

@@ -127,6 +127,17 @@ def test_a_list_of_a_classifier(
     }
 
 
+def test_a_checkpoint_of_safetensors(predict, images, work_dirs, tmp_path):
+    source = work_dirs[CLASSIFIER] / 'epoch_3.pth'
+    cli.main(['publish', str(source), str(tmp_path / 'mine.safetensors')])
+    (path,) = tmp_path.glob('mine-*')
+    for out, options in ((1, ()), (2, ('--checkpoint', path))):
+        status, _, _ = predict(CLASSIFIER, images, '--out', out, *options)
+        assert status == 0
+    tables = [tmp_path / out / 'predictions.csv' for out in '12']
+    assert tables[0].read_text() == tables[1].read_text()
+
+
 def test_unreadable_files_are_named(predict, images, tmp_path):
     folder = tmp_path / 'mixed'
     shutil.copytree(images, folder)

@@ -28,6 +28,29 @@ def test_metrics_and_predictions(tool, config, trained, tmp_path):
     assert accuracy == pytest.approx(sum(hits) / 8)
 
 
+def test_a_published_file_of_safetensors(tool, config, trained, tmp_path):
+    tool('publish_checkpoint', trained, 'mine.safetensors')
+    (path,) = tmp_path.glob('mine-*.safetensors')
+    accuracies = []
+    for checkpoint in (trained, path):
+        folder = f'tested_{checkpoint.suffix}'
+        tool('test', config, checkpoint, '--work-dir', folder)
+        (log,) = (tmp_path / folder).glob('*/*.json')
+        accuracies.append(json.loads(log.read_text())['accuracy'])
+    assert accuracies[0] == accuracies[1]
+    # A training begins with it.
+    options = (
+        '--cfg-options',
+        f'load_from={path}',
+        'optim_wrapper.optimizer.lr=0',
+    )
+    tool('train', config, *options, '--work-dir', 'further')
+    state = torch.load(tmp_path / 'further/epoch_2.pth', weights_only=False)
+    before = torch.load(trained, weights_only=False)['state_dict']
+    for name, value in state['state_dict'].items():
+        assert torch.equal(value, before[name]), name
+
+
 def test_checkpoint_of_another_model(tool, config, trained, capsys):
     options = ('--cfg-options', 'model.channels=5')
     message = fails(tool, capsys, config, trained, *options)

@@ -9,7 +9,10 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from .arguments import show_inherited_arguments
+from .feature_info import FeatureInfo
 from .recompute import recompute
+
+STRIDES = (4, 8, 16, 32)  # of a pyramid's maps
 
 
 class FrozenWhenBuilt(ABCMeta):
@@ -30,8 +33,9 @@ class Backbone(BaseModule, metaclass=FrozenWhenBuilt):
     """Arguments, freezing, recomputation and layer depths of any backbone.
 
     A subclass fills ``arch_settings``, builds its modules up to ``num_built``
-    and says what belongs where (:meth:`modules_of`, :meth:`stage_and_block`).
-    Constructors of subclasses pass ``**common`` on to this one.
+    and says what belongs where (:meth:`modules_of`, :meth:`stage_and_block`)
+    and what its maps are like (:meth:`channels_and_stride`). Constructors of
+    subclasses pass ``**common`` on to this one.
 
     Args:
         depths: Number of blocks of each stage.
@@ -144,6 +148,17 @@ class Backbone(BaseModule, metaclass=FrozenWhenBuilt):
             return recompute(block, x, *args)
         return block(x, *args)
 
+    @property
+    def feature_info(self) -> FeatureInfo:
+        """Channels and strides of the maps that ``forward`` returns."""
+        return FeatureInfo(
+            tuple(map(self.channels_and_stride, self.out_indices))
+        )
+
+    def channels_and_stride(self, unit: int) -> tuple[int, int]:
+        """Channels and stride of the map of a stage or block."""
+        raise NotImplementedError
+
     def modules_of(self, unit: int) -> Sequence[nn.Module | nn.Parameter]:
         """What is frozen with a stage or block, or with the stem, -1."""
         raise NotImplementedError
@@ -211,6 +226,10 @@ class PyramidBackbone(Backbone):
         row = parse_arch(arch, self.arch_settings, self.min_width)
         super().__init__(row['depths'], 'stages', **common)
         self.arch = row
+
+    def channels_and_stride(self, unit: int) -> tuple[int, int]:
+        """See :class:`Backbone`."""
+        return self.arch['dims'][unit], STRIDES[unit]
 
 
 def parse_arch(

@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from ..attention import FocusedLinearAttentionBase, to_maps
-from .base import PyramidBackbone
+from .base import STRIDES, PyramidBackbone
 
-STRIDES = (4, 8, 16, 32)
 FOCUSED, SOFTMAX = 'L', 'S'
 INIT_CFG = (
     dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),

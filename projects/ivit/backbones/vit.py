@@ -195,6 +195,10 @@ class PlainViT(Backbone):
         self._resized.clear()
         return super().train(mode)
 
+    def channels_and_stride(self, unit: int) -> tuple[int, int]:
+        """See :class:`Backbone`."""
+        return self.arch['dim'], PATCH
+
     def modules_of(self, unit: int) -> list[nn.Module | nn.Parameter]:
         """See :class:`Backbone`."""
         if unit < 0:

@@ -8,21 +8,12 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from .. import backbones, engine
-from ..backbones.base import Backbone
+from .. import engine
+from ..backbones.named import named_backbones
 from ..frameworks import require
 from .naive import make_naive
 from .workload import Setting, Workload
 
-FAMILIES: dict[str, type[Backbone]] = dict(
-    ivit=backbones.IViT,
-    flatten_swin=backbones.FLattenSwin,
-    flatten_pvt=backbones.FLattenPVT,
-    flatten_pvt_v2=backbones.FLattenPVTv2,
-    flatten_cswin=backbones.FLattenCSwin,
-    flatten_deit=backbones.FLattenDeiT,
-    vit=backbones.PlainViT,
-)
 # Without stochastic depth, which would leave out work at random.
 PEERS = dict(
     resnet50=dict(type='mmdet.ResNet', depth=50),
@@ -57,12 +48,7 @@ WITH_CP = '+with_cp'
 
 def backbone_names() -> list[str]:
     """All short names, without their suffixes."""
-    ours = [
-        f'{family}_{arch}'
-        for family, cls in FAMILIES.items()
-        for arch in cls.arch_settings
-    ]
-    return [*PEERS, *ours]
+    return [*PEERS, *named_backbones()]
 
 
 def build_backbone(name: str) -> nn.Module:
@@ -89,9 +75,9 @@ def build_backbone(name: str) -> nn.Module:
     elif short in PEERS:
         cfg = dict(PEERS[short])
         require(cfg['type'].partition('.')[0], f'the backbone {short!r}')
-    elif short in backbone_names():
-        family, _, arch = short.rpartition('_')
-        cfg = dict(type=FAMILIES[family].__name__, arch=arch)
+    elif short in (ours := named_backbones()):
+        cls, arch = ours[short]
+        cfg = dict(type=cls.__name__, arch=arch)
     else:
         raise ValueError(
             f'There is no backbone {name!r}. Name a config or one of '

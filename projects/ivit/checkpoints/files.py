@@ -12,9 +12,8 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import numpy as np
 import torch
 from mmengine.runner import checkpoint
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 
+from . import tensor_files
 from .shipped import SUFFIX as SAFETENSORS
 from .shipped import find_shipped, tell_names
 
@@ -28,9 +27,9 @@ def check_checkpoint_file(path: str | Path) -> None:
         path: A file on the local disk.
 
     Raises:
-        ValueError: If the file is not a checkpoint of torch or its end is
-            missing. In the format of torch before 1.6 a missing end goes
-            unnoticed.
+        ValueError: If the file is neither a checkpoint of torch nor a file
+            of safetensors, as its name says, or its end is missing. In the
+            format of torch before 1.6 a missing end goes unnoticed.
     """
     fault = find_fault(Path(path).expanduser())
     if fault:
@@ -41,12 +40,12 @@ def check_checkpoint_file(path: str | Path) -> None:
 
 def find_fault(path: Path) -> str | None:
     """What the first and last bytes show to be wrong, or None."""
-    if path.suffix == SAFETENSORS:
-        return _find_fault_of_safetensors(path)
     with path.open('rb') as file:
         start = file.read(512)
     if not start:
         return 'the file is empty'
+    if path.suffix == SAFETENSORS:
+        return tensor_files.find_fault_of_tensors(path)
     if start.startswith(b'PK'):
         try:
             with ZipFile(path) as archive:
@@ -63,14 +62,6 @@ def find_fault(path: Path) -> str | None:
     elif not start.startswith(PICKLE):
         return 'torch.save has not written it'
     return None
-
-
-def _find_fault_of_safetensors(path: Path) -> str | None:
-    try:
-        with safe_open(path, 'pt') as file:
-            return None if file.keys() else 'it has no tensors'
-    except SafetensorError as error:
-        return str(error)
 
 
 def find_checkpoint_file(filename: str | Path) -> Path:
@@ -126,8 +117,9 @@ def load_from_local(filename: str, map_location: Any = None) -> Any:
     filename = str(find_checkpoint_file(filename))
     if filename.endswith(SAFETENSORS):
         check_checkpoint_file(filename)
-        device = 'cpu' if callable(map_location) else map_location
-        return load_file(filename, str(device or 'cpu'))
+        is_device = isinstance(map_location, (str, torch.device))
+        device = str(map_location) if is_device else 'cpu'
+        return tensor_files.load(filename, device)
     try:
         with _numbers_are_safe():
             return checkpoint.load_from_local(filename, map_location)

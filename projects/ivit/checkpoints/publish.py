@@ -8,11 +8,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from ..new_file import open_new
+from . import tensor_files
+from .shipped import SUFFIX as SAFETENSORS
 from .strict import BACKBONE
 
 # What inferencers read, and how long the training was.
@@ -121,7 +122,7 @@ def save_safetensors(weights: Mapping[str, Tensor], path: str | Path) -> str:
     Raises:
         ValueError: If the file exists.
     """
-    data = safetensors.torch.save(dict(weights))
+    data = tensor_files.serialize(weights)
     _write_new_file(data, Path(path))
     return sha256(data).hexdigest()
 
@@ -134,20 +135,30 @@ def save_new(content: dict, path: str | Path) -> None:
         path: Path of the file; missing folders are made.
 
     Raises:
-        ValueError: If the file exists.
+        ValueError: If the file exists, or its name says that it is one of
+            safetensors.
     """
+    if Path(path).suffix == SAFETENSORS:
+        raise ValueError(
+            f'{path} would be a file of torch by the name of another kind; '
+            'let it end with .pth'
+        )
     _write_new_file(_serialize(content), Path(path))
 
 
-def save_hashed(content: dict, prefix: str | Path) -> Path:
+def save_hashed(content: dict, path: str | Path) -> Path:
     """Write a new file with the start of its SHA-256 in the name.
 
-    The same content gives the same name, ``PREFIX-0a1b2c3d.pth``, which
+    The same content gives the same name, ``NAME-0a1b2c3d.pth``, which
     ``torch.hub`` checks on download when asked to.
 
     Args:
-        content: What ``torch.save`` takes.
-        prefix: Path of the file without ``-0a1b2c3d.pth``.
+        content: What ``torch.save`` takes. Of a file of safetensors it is
+            ``state_dict`` and ``meta``, as :func:`strip_checkpoint` returns
+            them.
+        path: Path of the file without ``-0a1b2c3d``. If it ends with
+            ``.safetensors``, that is what is written; ``.pth`` may be left
+            out.
 
     Returns:
         The path of the file.
@@ -155,9 +166,16 @@ def save_hashed(content: dict, prefix: str | Path) -> Path:
     Raises:
         ValueError: If the file exists.
     """
-    data = _serialize(content)
-    prefix = str(prefix).removesuffix('.pth')
-    path = Path(f'{prefix}-{sha256(data).hexdigest()[:8]}.pth')
+    name = str(path)
+    if name.endswith(SAFETENSORS):
+        ending = SAFETENSORS
+        meta = content.get('meta')
+        data = tensor_files.serialize(content['state_dict'], meta)
+    else:
+        ending = '.pth'
+        data = _serialize(content)
+    digest = sha256(data).hexdigest()[:8]
+    path = Path(f'{name.removesuffix(ending)}-{digest}{ending}')
     _write_new_file(data, path)
     return path
 

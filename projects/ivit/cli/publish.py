@@ -7,9 +7,12 @@ SHA-256 goes into the name. Nothing is overwritten.
 
     ivit publish work_dirs/x/epoch_300.pth weights/ivit_t
     -> weights/ivit_t-0a1b2c3d.pth
+    ivit publish work_dirs/x/epoch_300.pth weights/ivit_t.safetensors
+    -> weights/ivit_t-0a1b2c3d.safetensors
 
-With --backbone it is the backbone alone, in float16, for trainings to start
-from, as OUT_PREFIX.safetensors.
+Both are the same to every command that takes a checkpoint. With --backbone it
+is the backbone alone, in float16, for trainings to start from, as
+OUT.safetensors.
 """
 
 import argparse
@@ -27,9 +30,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser('ivit publish', __doc__)
     parser.add_argument('checkpoint', metavar='IN', help='checkpoint file')
     parser.add_argument(
-        'prefix',
-        metavar='OUT_PREFIX',
-        help='path of the new file, without -HASH.pth or .safetensors',
+        'out',
+        metavar='OUT',
+        help='path of the new file, without -HASH; a file of safetensors if '
+        'it ends with .safetensors, one of torch otherwise',
     )
     parser.add_argument(
         '--ema',
@@ -57,10 +61,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         kept = published['state_dict']
         if args.backbone:
             kept = checkpoints.backbone_weights(kept)
-            path = Path(f'{args.prefix}.safetensors')
+            ending = '.safetensors'
+            path = Path(f'{args.out.removesuffix(ending)}{ending}')
             digest = checkpoints.save_safetensors(kept, path)
         else:
-            path = checkpoints.save_hashed(published, args.prefix)
+            path = checkpoints.save_hashed(published, args.out)
     kind = ''
     if 'ema_state_dict' in content:
         kind = ', averaged by EMAHook' if args.ema else ', not averaged'

@@ -38,7 +38,7 @@ def locate(
     if folder.is_dir():
         config = getattr(run, 'config', None) or _find_only_config(folder)
         return Path(config), str(checkpoint or find_checkpoint(folder))
-    if folder.suffix == '.pth':
+    if folder.suffix in ('.pth', '.safetensors'):
         raise UsageError(
             f'{folder} is a checkpoint; give the folder of its training or '
             f'its config first, and the checkpoint with {OPTION}'
