@@ -17,7 +17,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = Parser('ivit test', __doc__)
     parser.add_argument('config', help='path of a config, or name of ours')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        'checkpoint', help='checkpoint file, or a file of ivit export'
+    )
     engine.add_common_arguments(parser)
     parser.add_argument(
         '--out', metavar='FILE.pkl', help='write the predictions to this file'
@@ -100,6 +102,18 @@ def augment(cfg: Config) -> None:
     dataset.pipeline = cfg.tta_pipeline
 
 
+def refuse_for_files(args: argparse.Namespace) -> None:
+    """Refuse options that an exported file has no use for."""
+    options = dict(tta=args.tta, compile=args.compile)
+    options['launcher'] = args.launcher != 'none'
+    for name, is_given in options.items():
+        if is_given:
+            raise engine.UsageError(
+                f'--{name} does not go with {args.checkpoint}: an exported '
+                'file is run as it is, by one process'
+            )
+
+
 def test(args: argparse.Namespace) -> None:
     """Test as the command line says."""
     cfg = engine.load_config(
@@ -109,11 +123,18 @@ def test(args: argparse.Namespace) -> None:
         args.launcher,
         args.local_rank,
     )
-    engine.check_checkpoint_path(args.checkpoint)
-    cfg.load_from = args.checkpoint
     cfg.resume = False
-    engine.set_compile(cfg, args.compile)
-    check_config(cfg, ('test',))
+    if args.checkpoint.endswith('.onnx'):
+        from ..export.model import use_file  # its packages are an extra
+
+        refuse_for_files(args)
+        check_config(cfg, ('test',))
+        use_file(cfg, args.checkpoint)
+    else:
+        engine.check_checkpoint_path(args.checkpoint)
+        cfg.load_from = args.checkpoint
+        engine.set_compile(cfg, args.compile)
+        check_config(cfg, ('test',))
     if args.show or args.show_dir:
         draw_predictions(cfg, args)
     if args.tta:

@@ -67,7 +67,8 @@ def read_resize(cfg: Config) -> list[dict[str, Any]]:
         - ``{'step': 'short', 'size': s}``: the short side becomes this long;
         - ``{'step': 'crop', 'size': [w, h]}``: the middle of the image.
 
-        Resizing steps have ``'interpolation'`` too.
+        Resizing steps have ``'interpolation'`` and ``'backend'``, ``'cv2'``
+        or ``'pillow'``, too.
 
     Raises:
         UsageError: If there is a step that cannot be told so.
@@ -96,20 +97,20 @@ def _tell_resize(step: dict[str, Any]) -> dict[str, Any] | None:
         return None
     size = [scale, scale] if isinstance(scale, int) else list(scale)
     kind = 'fit' if step.get('keep_ratio') else 'stretch'
-    return dict(
-        step=kind,
-        size=size,
-        interpolation=step.get('interpolation', 'bilinear'),
-    )
+    return dict(step=kind, size=size, **_how(step))
 
 
 def _tell_edge(step: dict[str, Any]) -> dict[str, Any] | None:
     if step.get('edge', 'short') != 'short':
         return None
+    return dict(step='short', size=step['scale'], **_how(step))
+
+
+def _how(step: dict[str, Any]) -> dict[str, str]:
+    """With which library's arithmetic pixels are made."""
     return dict(
-        step='short',
-        size=step['scale'],
         interpolation=step.get('interpolation', 'bilinear'),
+        backend=step.get('backend', 'cv2'),
     )
 
 

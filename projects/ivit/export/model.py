@@ -5,10 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.registry import MODELS
+from mmengine.registry import DATASETS, MODELS, DefaultScope
 from torch import Tensor
 
+from ..engine import UsageError, check_classes
+from ..own_data.fit import task_of
+from .inputs import loads_blue_first
 from .session import Session
 
 
@@ -32,11 +36,9 @@ class OnnxModel(BaseModel):
         self.session = Session(path, threads)
         self.blue_first = blue_first
         task = self.session.info['task']
-        self._convert = dict(
-            detection=_detections,
-            segmentation=_label_map,
-            classification=_classification,
-        )[task]
+        if task not in _CONVERTERS:
+            raise UsageError(f'{path} returns {task}, which are not tested')
+        self._convert = _CONVERTERS[task]
 
     def test_step(self, data: dict[str, Any]) -> list[Any]:
         """Predict what a loader of the config's test data gives."""
@@ -71,6 +73,31 @@ class OnnxModel(BaseModel):
             NotImplementedError: Always.
         """
         raise NotImplementedError('an exported file can be tested alone')
+
+
+def use_file(cfg: Config, path: str) -> None:
+    """Let a config's test run an exported file, in place.
+
+    Args:
+        cfg: The config of an experiment.
+        path: The file.
+
+    Raises:
+        UsageError: If the file is for another task or for other classes.
+    """
+    info = Session(path).info
+    if info['task'] != task_of(cfg):
+        raise UsageError(
+            f'{path} is for {info["task"]}, and the config for {task_of(cfg)}'
+        )
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    meta = {'dataset_meta': {'classes': info['classes']}}
+    check_classes(dataset.metainfo.get('classes'), {'meta': meta})
+    cfg.model = dict(
+        type=OnnxModel.__name__, path=path, blue_first=loads_blue_first(cfg)
+    )
+    cfg.load_from = None
 
 
 def _detections(
@@ -138,3 +165,10 @@ def _classification(
     """Give a ``DataSample`` its scores and its class."""
     scores = outputs['scores']
     sample.set_pred_score(scores).set_pred_label(scores.argmax())
+
+
+_CONVERTERS = dict(
+    detection=_detections,
+    segmentation=_label_map,
+    classification=_classification,
+)
