@@ -33,8 +33,7 @@ def nms_padded(
             or levels) of N boxes.
         scores: ``(B, G, N)``; minus infinity where there is no box.
         iou_threshold: In [0, 1].
-        score_threshold: Boxes of this score or less are dropped first; at
-            least -1e38.
+        score_threshold: Boxes of this score or less are dropped first.
         max_out: Boxes to return of an image, K.
 
     Returns:

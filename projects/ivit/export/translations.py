@@ -2,12 +2,16 @@
 """The operators of :mod:`.operators` written in ONNX (needs onnxscript)."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from onnxscript import FLOAT, INT64
-from onnxscript import opset18 as op  # as the exporter's own translations
+from onnxscript import FLOAT, INT64, opset18
 
 from . import operators  # noqa: F401  registers torch.ops.ivit
+
+# The opset of the exporter's own translations. Its functions are typed for
+# constants, and get the exporter's values here.
+op: Any = opset18
 
 
 def translation_table() -> dict[Callable, Callable]:
