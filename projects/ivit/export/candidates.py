@@ -103,15 +103,14 @@ class AnchorCandidates(nn.Module):
         index = index.masked_fill(missing, 0)
         if self.head.use_sigmoid_cls:  # it keeps the order
             scores = scores.sigmoid().masked_fill(missing, -torch.inf)
-        kind, place = index // area, index % area
-        anchor, label = kind // num_classes, kind % num_classes
+        kind, place = _divide(index, area)
+        anchor, label = _divide(kind, num_classes)
+        row, column = _divide(place, width)
         offset = torch.arange(4, device=index.device) * area
         where = (anchor * 4 * area + place)[..., None] + offset
         picked = deltas.flatten(1).gather(1, where.flatten(1))
         stride_x, stride_y = self.strides[level]
-        shift = torch.stack(
-            [place % width * stride_x, place // width * stride_y], -1
-        )
+        shift = torch.stack([column * stride_x, row * stride_y], -1)
         boxes = self.decoder(
             base[anchor] + torch.cat([shift, shift], -1),
             picked.unflatten(1, (self.num, 4)),
@@ -120,3 +119,9 @@ class AnchorCandidates(nn.Module):
         return Candidates(
             drop_small(scores, boxes, self.min_size), label, boxes
         )
+
+
+def _divide(index: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Quotient and rest; ``%`` has no translation for a size left free."""
+    quotient = index // size
+    return quotient, index - quotient * size

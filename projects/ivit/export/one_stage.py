@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from .boxes import split_index, take
 from .candidates import AnchorCandidates
-from .operators import nms_padded
 from .supported import nms_threshold, positive_number, require_class
+from .suppression import suppress
 
 
 class OneStage(nn.Module):
@@ -50,7 +50,7 @@ class OneStage(nn.Module):
         # Every class sees all boxes, and scores of its own alone.
         classes = torch.arange(self.num_classes, device=labels.device)
         of_class = labels[:, None] == classes[:, None]
-        scores, index = nms_padded(
+        scores, index = suppress(
             boxes[:, None].expand(-1, self.num_classes, -1, -1),
             torch.where(of_class, scores[:, None], -torch.inf),
             self.iou_threshold,

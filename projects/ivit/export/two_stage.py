@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from .boxes import BoxDecoder, split_index, take
 from .candidates import AnchorCandidates
-from .operators import nms_padded
 from .region_features import RegionFeatures
 from .supported import (
     nms_threshold,
@@ -27,6 +26,7 @@ from .supported import (
     require,
     require_class,
 )
+from .suppression import suppress
 
 RoIHead: TypeAlias = StandardRoIHead | CascadeRoIHead
 BOX_HEADS = (
@@ -71,7 +71,7 @@ class Proposals(nn.Module):
         scores, _, boxes = self.candidates(maps, hw_shape)
         # Levels do not suppress one another. Scores are probabilities, and a
         # threshold below 0 keeps all of them.
-        _, index = nms_padded(
+        _, index = suppress(
             boxes, scores, self.iou_threshold, -1.0, self.max_out
         )
         return take(boxes.flatten(1, 2), index), index >= 0
@@ -205,7 +205,7 @@ class BoxStages(nn.Module):
         logits = total / len(stages)
         scores = logits.softmax(-1)[..., :-1].transpose(1, 2)
         boxes = boxes.transpose(1, 2).expand(-1, scores.shape[1], -1, -1)
-        scores, index = nms_padded(
+        scores, index = suppress(
             boxes,
             scores.where(found[:, None], -torch.inf),
             self.iou_threshold,
