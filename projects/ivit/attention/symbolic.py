@@ -86,34 +86,3 @@ def crop(maps: Tensor, hw_shape: tuple[int, int]) -> Tensor:
     for dim, size in enumerate(hw_shape, 1):
         maps = maps.index_select(dim, torch.arange(size, device=maps.device))
     return maps
-
-
-def adaptive_mean(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """``F.adaptive_avg_pool2d`` as products with two matrices.
-
-    Exporters translate the pool for one size alone. Here sizes are numbers in
-    the graph, so it serves maps of any size.
-
-    Args:
-        maps: ``(B, C, H, W)``.
-        grid: Rows and columns of the result.
-
-    Returns:
-        ``(B, C, *grid)``.
-    """
-    rows, columns = (
-        _mean_matrix(size, cells, maps)
-        for size, cells in zip(maps.shape[2:], grid, strict=True)
-    )
-    return rows @ maps @ columns.transpose(0, 1)
-
-
-def _mean_matrix(size: int, cells: int, like: Tensor) -> Tensor:
-    """``(cells, size)``: the weights of the mean that each cell is."""
-    cell = torch.arange(cells, device=like.device)[:, None]
-    place = torch.arange(size, device=like.device)
-    # Nothing is negative, and dividing towards zero is one operation in ONNX.
-    start = torch.div(cell * size, cells, rounding_mode='trunc')
-    end = ((cell + 1) * size + cells - 1).div(cells, rounding_mode='trunc')
-    inside = ((place >= start) & (place < end)).to(like.dtype)
-    return inside / (end - start).to(like.dtype)

@@ -57,6 +57,12 @@ class DetectionGraph(nn.Module):
             self.masks = Masks(model.roi_head)
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what :meth:`forward` returns."""
+        boxes = ('boxes', 'scores', 'labels')
+        return boxes if self.masks is None else (*boxes, 'masks')
+
+    @property
     def max_out(self) -> int:
         """Detections of an image, K."""
         head = self.boxes if self.one_stage is None else self.one_stage

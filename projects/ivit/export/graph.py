@@ -84,9 +84,9 @@ def _try(body: nn.Module) -> tuple[Tensor, ...]:
 
 
 def _detector(model: nn.Module, logits: bool) -> nn.Module:
-    from .detection import DetectionGraph
+    from .detection import detection_graph
 
-    return DetectionGraph(model)
+    return detection_graph(model)
 
 
 def _segmentor(model: nn.Module, logits: bool) -> nn.Module:

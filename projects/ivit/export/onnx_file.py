@@ -76,9 +76,9 @@ def _translations(graph: Graph) -> dict:
     """How operators of ours are made of ONNX's."""
     if graph.task != 'detection':
         return {}
-    from .operators import TRANSLATIONS
+    from .translations import translation_table
 
-    return TRANSLATIONS
+    return translation_table()
 
 
 def _check_operators(model: onnx.ModelProto) -> None:

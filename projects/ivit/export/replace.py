@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..attention.symbolic import adaptive_mean
+from ..attention.resample import pooling_weights
 from ..nested import as_list
 
 
@@ -20,7 +20,11 @@ class AdaptiveMean(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """``(B, C, H, W)`` to ``(B, C, *grid)``."""
-        return adaptive_mean(maps, self.grid)
+        rows, columns = (
+            pooling_weights(size, bins, maps.device).to(maps.dtype)
+            for size, bins in zip(maps.shape[2:], self.grid, strict=True)
+        )
+        return rows @ maps @ columns.transpose(0, 1)
 
 
 class WholeUpsample(nn.Module):
