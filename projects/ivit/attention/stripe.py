@@ -4,7 +4,7 @@
 from torch import Tensor, nn
 
 from .layers import depthwise_conv
-from .window import merge_windows, split_windows, window_attention
+from .window import attend_in_windows, from_windows, to_windows
 
 
 class StripeAttention(nn.Module):
@@ -47,12 +47,12 @@ class StripeAttention(nn.Module):
             side or n for side, n in zip(self.stripe, hw_shape, strict=True)
         )
         window = (height, width)
-        query, key, value = (  # (B, nW, T, C)
-            split_windows(x, hw_shape, window) for x in (query, key, value)
+        batch = query.shape[0]
+        query, key, value = (  # (B nW, T, C)
+            to_windows(x, hw_shape, window) for x in (query, key, value)
         )
-        out = window_attention(
-            query, key, value, self.num_heads, hw_shape, window
+        out = attend_in_windows(
+            query, key, value, batch, self.num_heads, hw_shape, window
         )
-        position = depthwise_conv(value.flatten(0, 1), window, self.get_v)
-        out = out + position.view_as(out)
-        return merge_windows(out, hw_shape, window)
+        out = out + depthwise_conv(value, window, self.get_v)
+        return from_windows(out, hw_shape, window)

@@ -81,19 +81,8 @@ def split_windows(
     Returns:
         ``(B, nW, T, C)``.
     """
-    (height, width), (rows, columns) = hw_shape, padded_shape(hw_shape, window)
-    if _by_index(hw_shape, window, shift):
-        token, region = token_of_place(hw_shape, window, shift, x.device)
-        x = x.index_select(1, token) * (region >= 0).to(x.dtype)[:, None]
-        return x.unflatten(1, _windows_and_tokens(hw_shape, window))
-    x = x.unflatten(1, hw_shape)
-    if not same_size((rows, columns), hw_shape):
-        x = F.pad(x, (0, 0, 0, columns - width, 0, rows - height))
-    if any(shift):
-        x = x.roll((-shift[0], -shift[1]), (1, 2))
-    x = x.unflatten(2, (windows_of_side(width, window[1]), window[1]))
-    x = x.unflatten(1, (windows_of_side(height, window[0]), window[0]))
-    return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+    windows = to_windows(x, hw_shape, window, shift)
+    return windows.unflatten(0, (x.shape[0], -1))
 
 
 def merge_windows(
@@ -103,12 +92,51 @@ def merge_windows(
     shift: tuple[int, int] = (0, 0),
 ) -> Tensor:
     """Undo :func:`split_windows`: ``(B, nW, T, C)`` to ``(B, N, C)``."""
-    if _by_index(hw_shape, window, shift):
-        place = place_of_token(hw_shape, window, shift, x.device)
-        return x.flatten(1, 2).index_select(1, place)
+    return from_windows(x.flatten(0, 1), hw_shape, window, shift)
+
+
+# The functions below have no dimension of nW alone: graphs ask whether the
+# size of a dimension is 1, and small maps have one window.
+
+
+def to_windows(
+    x: Tensor,
+    hw_shape: tuple[int, int],
+    window: tuple[int, int],
+    shift: tuple[int, int] = (0, 0),
+) -> Tensor:
+    """:func:`split_windows` to ``(B nW, T, C)``."""
     rows, columns = map(windows_of_side, hw_shape, window)
-    counts = (rows, columns)
-    x = x.unflatten(2, window).unflatten(1, counts)
+    if _by_index(hw_shape, window, shift):
+        token, region = token_of_place(hw_shape, window, shift, x.device)
+        x = x.index_select(1, token) * (region >= 0).to(x.dtype)[:, None]
+        shape = (x.shape[0] * rows * columns, window[0] * window[1])
+        return x.flatten(0, 1).unflatten(0, shape)
+    (height, width), (down, across) = hw_shape, padded_shape(hw_shape, window)
+    x = x.unflatten(1, hw_shape)
+    if not same_size((down, across), hw_shape):
+        x = F.pad(x, (0, 0, 0, across - width, 0, down - height))
+    if any(shift):
+        x = x.roll((-shift[0], -shift[1]), (1, 2))
+    x = x.unflatten(2, (columns, window[1])).unflatten(1, (rows, window[0]))
+    return x.transpose(2, 3).flatten(3, 4).flatten(0, 2)
+
+
+def from_windows(
+    x: Tensor,
+    hw_shape: tuple[int, int],
+    window: tuple[int, int],
+    shift: tuple[int, int] = (0, 0),
+) -> Tensor:
+    """Undo :func:`to_windows`: ``(B nW, T, C)`` to ``(B, N, C)``."""
+    rows, columns = map(windows_of_side, hw_shape, window)
+    batch = x.shape[0] // (rows * columns)
+    if _by_index(hw_shape, window, shift):
+        tokens = rows * columns * window[0] * window[1]
+        place = place_of_token(hw_shape, window, shift, x.device)
+        x = x.flatten(0, 1).unflatten(0, (batch, tokens))
+        return x.index_select(1, place)
+    x = x.unflatten(1, window).unflatten(0, (batch, rows, columns))
     x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
     if any(shift):
         x = x.roll(shift, (1, 2))
@@ -125,14 +153,6 @@ def _by_index(
         same_size(padded_shape(hw_shape, window), hw_shape)
         and same_size(shift, (0, 0))
     )
-
-
-def _windows_and_tokens(
-    hw_shape: tuple[int, int], window: tuple[int, int]
-) -> tuple[int, int]:
-    """``nW`` and ``T``."""
-    rows, columns = map(windows_of_side, hw_shape, window)
-    return rows * columns, window[0] * window[1]
 
 
 @_cache_masks
@@ -157,9 +177,6 @@ def window_regions(
         Numbers of regions ``(nW, T)``, -1 for padding. None if every window
         is one region.
     """
-    if _by_index(hw_shape, window, shift):
-        region = token_of_place(hw_shape, window, shift, device)[1]
-        return region.view(_windows_and_tokens(hw_shape, window))
     shape = padded_shape(hw_shape, window)
     if same_size(shape, hw_shape) and not any(shift):
         return None
@@ -174,6 +191,23 @@ def window_regions(
     return split_windows(regions.view(1, -1, 1), shape, window)[0, ..., 0]
 
 
+def regions_of_windows(
+    batch: int,
+    hw_shape: tuple[int, int],
+    window: tuple[int, int],
+    shift: tuple[int, int] = (0, 0),
+    device: torch.device | None = None,
+) -> Tensor | None:
+    """:func:`window_regions` of each image of a batch, ``(B nW, T)``."""
+    if _by_index(hw_shape, window, shift):
+        rows, columns = map(windows_of_side, hw_shape, window)
+        region = token_of_place(hw_shape, window, shift, device)[1]
+        shape = (batch * rows * columns, window[0] * window[1])
+        return region.repeat(batch).view(shape)
+    regions = window_regions(hw_shape, window, shift, device)
+    return None if regions is None else regions.repeat(batch, 1)
+
+
 @_cache_masks
 def _window_mask(
     hw_shape: tuple[int, int],
@@ -186,8 +220,11 @@ def _window_mask(
     None if all of them do.
     """
     regions = window_regions(hw_shape, window, shift, device)
-    if regions is None:
-        return None
+    return None if regions is None else _same_region(regions)
+
+
+def _same_region(regions: Tensor) -> Tensor:
+    """``(nW, T)`` to ``(nW, 1, T, T)``."""
     return (regions[:, None, :, None] == regions[:, None, None]).contiguous()
 
 
@@ -218,21 +255,41 @@ def window_attention(
         ``(B, nW, T, C)``.
     """
     batch, windows = query.shape[:2]
-    mask = _window_mask(hw_shape, window, shift, query.device)
+    query, key, value = (x.flatten(0, 1) for x in (query, key, value))
+    out = attend_in_windows(
+        query, key, value, batch, num_heads, hw_shape, window, shift, bias
+    )
+    return out.unflatten(0, (batch, windows))
+
+
+def attend_in_windows(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    batch: int,
+    num_heads: int,
+    hw_shape: tuple[int, int],
+    window: tuple[int, int],
+    shift: tuple[int, int] = (0, 0),
+    bias: Tensor | None = None,
+) -> Tensor:
+    """:func:`window_attention` of ``(B nW, T, C)``, to the same shape."""
     query, key, value = (  # (B nW, h, T, d)
-        split_heads(x.flatten(0, 1), num_heads) for x in (query, key, value)
+        split_heads(x, num_heads) for x in (query, key, value)
     )
-    repeated = mask is not None and (
-        torch.compiler.is_compiling() or mask.shape[0] > 1
-    )
+    if _by_index(hw_shape, window, shift):
+        args = (batch, hw_shape, window, shift, query.device)
+        regions = regions_of_windows(*args)
+        mask = None if regions is None else _same_region(regions)
+    else:
+        mask = _window_mask(hw_shape, window, shift, query.device)
     if mask is not None and bias is not None:
         mask = bias.to(query.dtype).masked_fill(~mask, float('-inf'))
     elif bias is not None:
         mask = bias[None].to(query.dtype)
-    if mask is not None and repeated:
+    if mask is not None and mask.shape[0] not in (1, query.shape[0]):
         mask = mask.repeat(batch, 1, 1, 1)
-    out = softmax_attention(query, key, value, mask)
-    return merge_heads(out).unflatten(0, (batch, windows))
+    return merge_heads(softmax_attention(query, key, value, mask))
 
 
 class WindowAttention(nn.Module):
@@ -284,21 +341,22 @@ class WindowAttention(nn.Module):
         )
         shift = (rows, columns)
         query, key, value = (
-            split_windows(part, hw_shape, self.window, shift)
+            to_windows(part, hw_shape, self.window, shift)
             for part in self.qkv(x).chunk(3, dim=-1)
         )
         bias = self.relative_position_bias_table[self.relative_position_index]
-        out = window_attention(
+        out = attend_in_windows(
             query,
             key,
             value,
+            x.shape[0],
             self.num_heads,
             hw_shape,
             self.window,
             shift,
             bias.permute(2, 0, 1),
         )
-        return self.proj(merge_windows(out, hw_shape, self.window, shift))
+        return self.proj(from_windows(out, hw_shape, self.window, shift))
 
 
 def relative_position_index(window: tuple[int, int]) -> Tensor:

@@ -16,7 +16,7 @@ from ..layers import PointwiseLinear, depthwise_conv
 from ..position import ResizedTable
 from ..precision import at_least_float32, linear_in_float32, no_autocast
 from ..tokens import check_heads, check_tokens
-from ..window import merge_windows, split_windows, window_regions
+from ..window import from_windows, regions_of_windows, to_windows
 from . import focused_linear_attention
 
 
@@ -112,14 +112,13 @@ class FocusedLinearAttentionBase(nn.Module):
             # padding do not count.
             shape = self.tile_size
             query, key, value = (
-                split_windows(x, (height, width), shape).flatten(0, 1)
+                to_windows(x, (height, width), shape)
                 for x in (query, key, value)
             )
-            regions = window_regions(
-                (height, width), shape, device=query.device
+            regions = regions_of_windows(
+                batch, (height, width), shape, device=query.device
             )
-            if regions is not None:
-                valid = (regions >= 0).repeat(batch, 1)
+            valid = None if regions is None else regions >= 0
         out = focused_linear_attention(
             query,
             key,
@@ -133,8 +132,7 @@ class FocusedLinearAttentionBase(nn.Module):
         for conv in self.convs_of_value():
             out = out + depthwise_conv(value, shape, conv)
         if self.tile_size is not None:
-            tiles = out.unflatten(0, (batch, -1))
-            out = merge_windows(tiles, (height, width), shape)
+            out = from_windows(out, (height, width), shape)
         return out
 
     def train(self, mode: bool = True) -> 'FocusedLinearAttentionBase':
