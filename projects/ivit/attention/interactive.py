@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from .chunks import chunks, runs_in_chunks
 from .layers import PointwiseLinear
+from .resample import pooling_weights, resample
+from .softmax import softmax_attention
+from .symbolic import same_size, smaller
 from .tokens import check_heads, check_tokens, merge_heads, to_maps
 
 # With fewer queries in a chunk, matrix products are slow.
@@ -37,12 +40,24 @@ def mix_heads(scores: Tensor, mixer: nn.Linear | None) -> Tensor:
     """
     if mixer is None:
         return scores
+    if torch.compiler.is_compiling():
+        return _mix_in_graph(scores, mixer)
     flat = scores.flatten(2)  # (B, h, M N)
     # One product that also adds: matmul is slower with a matrix as flat as W.
     weight = mixer.weight.expand(len(flat), -1, -1)
     mixed = torch.baddbmm(flat, weight, flat)
     if mixer.bias is not None:
         mixed = mixed + mixer.bias[:, None]
+    return mixed.view_as(scores)
+
+
+def _mix_in_graph(scores: Tensor, mixer: nn.Linear) -> Tensor:
+    """The same as one product, which needs no copy of W for each image."""
+    identity = torch.eye(*mixer.weight.shape, device=scores.device)
+    weight = (mixer.weight + identity).to(scores.dtype)
+    mixed = weight @ scores.flatten(2)
+    if mixer.bias is not None:
+        mixed = mixed + mixer.bias[:, None].to(scores.dtype)
     return mixed.view_as(scores)
 
 
@@ -70,7 +85,7 @@ def interactive_attention(
         ``(B, h, M, d)``.
     """
     if mix_logits is None and mix_weights is None:
-        return F.scaled_dot_product_attention(query, key, value)
+        return softmax_attention(query, key, value)
     if torch.is_grad_enabled() or not runs_in_chunks(query):
         return _mixed_attention(query, key, value, mix_logits, mix_weights)
     batch, heads, queries, head_dim = query.shape
@@ -234,8 +249,17 @@ class InteractiveAttention(nn.Module):
         are projected: the same numbers as pooling Q and K, without touching
         the N projected tokens again.
         """
-        maps = to_maps(x, hw_shape)
-        pooled = F.adaptive_avg_pool2d(maps, grid).flatten(2).transpose(1, 2)
+        if torch.compiler.is_compiling():
+            weights = (
+                pooling_weights(size, bins, x.device)
+                for size, bins in zip(hw_shape, grid, strict=True)
+            )
+            maps = x.unflatten(1, hw_shape)  # (B, H, W, C)
+            pooled = resample(maps, *weights).flatten(1, 2)
+        else:
+            maps = to_maps(x, hw_shape)
+            pooled = F.adaptive_avg_pool2d(maps, grid)
+            pooled = pooled.flatten(2).transpose(1, 2)
         return self._split_heads(self.qkv(pooled), 3)[:2]
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
@@ -254,12 +278,12 @@ class InteractiveAttention(nn.Module):
         check_tokens(x, hw_shape, self.dim)
         query, key, value = self._split_heads(self.qkv(x), 3)
         if self.decomposed:
-            rows, columns = map(min, self.landmarks, hw_shape)
+            rows, columns = map(smaller, self.landmarks, hw_shape)
             grid = (rows, columns)
             # On a map no larger than the grid, tokens are their landmarks.
             query_landmarks, key_landmarks = (
                 (query, key)
-                if grid == tuple(hw_shape)
+                if same_size(grid, hw_shape)
                 else self._landmarks(x, hw_shape, grid)
             )
             out = decomposed_attention(

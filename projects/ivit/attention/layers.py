@@ -4,6 +4,7 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.onnx import is_in_onnx_export
 
 from .tokens import to_maps
 
@@ -19,8 +20,14 @@ class PointwiseLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, N, in_features)`` to ``(B, N, out_features)``."""
-        # oneDNN has no float64, and one row needs no matrix product.
-        if x.device.type != 'cpu' or x.dtype == torch.float64 or x.dim() != 3:
+        # oneDNN has no float64, and one row needs no matrix product. Other
+        # runtimes would transpose the tokens for a convolution.
+        if (
+            is_in_onnx_export()
+            or x.device.type != 'cpu'
+            or x.dtype == torch.float64
+            or x.dim() != 3
+        ):
             return super().forward(x)
         # Channels last already, so both reshapes are views.
         columns = x.transpose(1, 2).unsqueeze(2)  # (B, C, 1, N)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .precision import at_least_float32
+from .resample import cubic_weights, resample
 from .symbolic import same_size
 
 
@@ -28,6 +29,13 @@ def resize_table(
     """
     if same_size(grid_size, hw_shape):
         return table
+    if torch.compiler.is_compiling():
+        weights = (
+            cubic_weights(size, new_size, table.device)
+            for size, new_size in zip(grid_size, hw_shape, strict=True)
+        )
+        maps = at_least_float32(table).unflatten(1, grid_size)
+        return resample(maps, *weights).to(table.dtype).flatten(1, 2)
     maps = table.transpose(1, 2).unflatten(2, grid_size)  # (1, C, h, w)
     maps = F.interpolate(at_least_float32(maps), hw_shape, mode='bicubic')
     return maps.to(table.dtype).flatten(2).transpose(1, 2)  # (1, H W, C)

@@ -1,10 +1,10 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Softmax attention with spatial reduction, as in PVT (arXiv 2102.12122)."""
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import PointwiseLinear
+from .softmax import softmax_attention
 from .tokens import check_heads, merge_heads, split_heads, to_maps
 from .window import pad_to_multiple
 
@@ -46,5 +46,5 @@ class SpatialReductionAttention(nn.Module):
             split_heads(part, self.num_heads)
             for part in (self.q(x), *self.kv(cells).chunk(2, dim=-1))
         )
-        out = F.scaled_dot_product_attention(query, key, value)
+        out = softmax_attention(query, key, value)
         return self.proj(merge_heads(out))

@@ -1,5 +1,5 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Compare and cut sizes without tying a compiled graph to one size."""
+"""Arithmetic of sizes that does not tie a graph to one size."""
 
 import torch
 from torch import Tensor
@@ -27,6 +27,43 @@ def same_size(size: tuple[int, int], other: tuple[int, int]) -> bool:
     return statically_known_true(size[0] == other[0]) and (
         statically_known_true(size[1] == other[1])
     )
+
+
+def padded_size(size: int, window: int) -> int:
+    """The smallest multiple of ``window`` from ``size`` on."""
+    return windows_of_side(size, window) * window
+
+
+def windows_of_side(size: int, window: int) -> int:
+    """How many windows cover a side, ``ceil(size / window)``."""
+    # sympy, which holds the sizes of a graph, does not see that this is 1.
+    if torch.compiler.is_compiling() and statically_known_true(size == window):
+        return 1
+    # Nor does it simplify -(-size // window).
+    return (size + window - 1) // window
+
+
+def value_if_larger(value: int, size: int, limit: int) -> int:
+    """``value`` if ``size`` is larger than ``limit``, and otherwise 0."""
+    if not torch.compiler.is_compiling():
+        return value if size > limit else 0
+    # Asking which is larger would make a graph for each answer.
+    return value * larger(0, smaller(1, size - limit))
+
+
+def smaller(size: int, other: int) -> int:
+    """The smaller of two sizes, which may be unknowns of a graph."""
+    # Dynamo shows its unknowns as integers, and knows min.
+    if isinstance(size, int) and isinstance(other, int):
+        return min(size, other)
+    return torch.sym_min(size, other)
+
+
+def larger(size: int, other: int) -> int:
+    """The larger of two sizes, which may be unknowns of a graph."""
+    if isinstance(size, int) and isinstance(other, int):
+        return max(size, other)
+    return torch.sym_max(size, other)
 
 
 def crop(maps: Tensor, hw_shape: tuple[int, int]) -> Tensor:

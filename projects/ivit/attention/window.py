@@ -16,8 +16,16 @@ from torch import Tensor, nn
 
 from .layers import PointwiseLinear
 from .position import can_cache_results
-from .symbolic import crop, same_size
+from .softmax import softmax_attention
+from .symbolic import (
+    crop,
+    padded_size,
+    same_size,
+    value_if_larger,
+    windows_of_side,
+)
 from .tokens import check_heads, merge_heads, split_heads
+from .window_index import place_of_token, token_of_place
 
 # Swin and CSwin need two masks for each size of images. Those of stripes
 # across a large map have some 10 MiB each.
@@ -43,11 +51,7 @@ def padded_shape(
     hw_shape: tuple[int, int], window: tuple[int, int]
 ) -> tuple[int, int]:
     """The smallest height and width from ``hw_shape`` on that windows tile."""
-    # Written this way because sympy, which holds the sizes of a graph, does
-    # not simplify -(-n // w) * w.
-    rows, columns = (
-        (n + w - 1) // w * w for n, w in zip(hw_shape, window, strict=True)
-    )
+    rows, columns = map(padded_size, hw_shape, window)
     return rows, columns
 
 
@@ -78,13 +82,17 @@ def split_windows(
         ``(B, nW, T, C)``.
     """
     (height, width), (rows, columns) = hw_shape, padded_shape(hw_shape, window)
+    if _by_index(hw_shape, window, shift):
+        token, region = token_of_place(hw_shape, window, shift, x.device)
+        x = x.index_select(1, token) * (region >= 0).to(x.dtype)[:, None]
+        return x.unflatten(1, _windows_and_tokens(hw_shape, window))
     x = x.unflatten(1, hw_shape)
     if not same_size((rows, columns), hw_shape):
         x = F.pad(x, (0, 0, 0, columns - width, 0, rows - height))
     if any(shift):
         x = x.roll((-shift[0], -shift[1]), (1, 2))
-    x = x.unflatten(2, (columns // window[1], window[1]))
-    x = x.unflatten(1, (rows // window[0], window[0]))
+    x = x.unflatten(2, (windows_of_side(width, window[1]), window[1]))
+    x = x.unflatten(1, (windows_of_side(height, window[0]), window[0]))
     return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
@@ -95,13 +103,36 @@ def merge_windows(
     shift: tuple[int, int] = (0, 0),
 ) -> Tensor:
     """Undo :func:`split_windows`: ``(B, nW, T, C)`` to ``(B, N, C)``."""
-    rows, columns = padded_shape(hw_shape, window)
-    counts = (rows // window[0], columns // window[1])
+    if _by_index(hw_shape, window, shift):
+        place = place_of_token(hw_shape, window, shift, x.device)
+        return x.flatten(1, 2).index_select(1, place)
+    rows, columns = map(windows_of_side, hw_shape, window)
+    counts = (rows, columns)
     x = x.unflatten(2, window).unflatten(1, counts)
     x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
     if any(shift):
         x = x.roll(shift, (1, 2))
     return crop(x, hw_shape).flatten(1, 2)
+
+
+def _by_index(
+    hw_shape: tuple[int, int],
+    window: tuple[int, int],
+    shift: tuple[int, int],
+) -> bool:
+    """Whether tokens are selected by index: in graphs that pad or roll."""
+    return torch.compiler.is_compiling() and not (
+        same_size(padded_shape(hw_shape, window), hw_shape)
+        and same_size(shift, (0, 0))
+    )
+
+
+def _windows_and_tokens(
+    hw_shape: tuple[int, int], window: tuple[int, int]
+) -> tuple[int, int]:
+    """``nW`` and ``T``."""
+    rows, columns = map(windows_of_side, hw_shape, window)
+    return rows * columns, window[0] * window[1]
 
 
 @_cache_masks
@@ -126,6 +157,9 @@ def window_regions(
         Numbers of regions ``(nW, T)``, -1 for padding. None if every window
         is one region.
     """
+    if _by_index(hw_shape, window, shift):
+        region = token_of_place(hw_shape, window, shift, device)[1]
+        return region.view(_windows_and_tokens(hw_shape, window))
     shape = padded_shape(hw_shape, window)
     if same_size(shape, hw_shape) and not any(shift):
         return None
@@ -157,24 +191,6 @@ def _window_mask(
     return (regions[:, None, :, None] == regions[:, None, None]).contiguous()
 
 
-def _softmax_attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
-) -> Tensor:
-    """``softmax(Q K^T / sqrt(d) + mask) V``, ``(B nW, h, T, d)``."""
-    # With a mask that needs a gradient, PyTorch has no fused kernel on CPUs
-    # and takes 1.2 times as long as the formula (Swin's windows, forward and
-    # backward).
-    if (
-        mask is not None
-        and mask.requires_grad
-        and query.device.type == 'cpu'
-        and query.dtype == torch.float32
-    ):
-        logits = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)
-        return (logits + mask).softmax(-1) @ value
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-
-
 def window_attention(
     query: Tensor,
     key: Tensor,
@@ -202,17 +218,20 @@ def window_attention(
         ``(B, nW, T, C)``.
     """
     batch, windows = query.shape[:2]
+    mask = _window_mask(hw_shape, window, shift, query.device)
     query, key, value = (  # (B nW, h, T, d)
         split_heads(x.flatten(0, 1), num_heads) for x in (query, key, value)
     )
-    mask = _window_mask(hw_shape, window, shift, query.device)
+    repeated = mask is not None and (
+        torch.compiler.is_compiling() or mask.shape[0] > 1
+    )
     if mask is not None and bias is not None:
         mask = bias.to(query.dtype).masked_fill(~mask, float('-inf'))
     elif bias is not None:
         mask = bias[None].to(query.dtype)
-    if mask is not None and mask.shape[0] > 1:
+    if mask is not None and repeated:
         mask = mask.repeat(batch, 1, 1, 1)
-    out = _softmax_attention(query, key, value, mask)
+    out = softmax_attention(query, key, value, mask)
     return merge_heads(out).unflatten(0, (batch, windows))
 
 
@@ -260,7 +279,7 @@ class WindowAttention(nn.Module):
         """``(B, N, C)``, row-major over the map, to the same shape."""
         # A side that one window covers has no other window to shift into.
         rows, columns = (
-            by if n > w else 0
+            value_if_larger(by, n, w)
             for n, w, by in zip(hw_shape, self.window, self.shift, strict=True)
         )
         shift = (rows, columns)
