@@ -1,6 +1,7 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Graphs of detectors against what mmdet predicts."""
 
+import re
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from ivit.export.detection import detection_graph
 
 DIM = torch.export.Dim.DYNAMIC
 TRACED = (2, 3, 96, 128)
-ODD_SIZES = [(75, 58), (33, 75), (70, 161), (130, 65), (201, 190)]
+ODD_SIZES = [(111, 45), (33, 75), (70, 161), (130, 65), (201, 190)]
 
 
 def config_of(kind: str) -> Any:
@@ -75,7 +76,9 @@ def test_files_find_what_mmdet_finds(kind: str) -> None:
     check_file(model, ODD_SIZES)
 
 
-def check_file(model: nn.Module, sizes: list[tuple[int, int]]) -> None:
+def check_file(
+    model: nn.Module, sizes: list[tuple[int, int]], least: int = 100
+) -> None:
     """A file against mmdet at sizes that it was not traced with.
 
     The two round convolutions differently, by a millionth. An overlap that is
@@ -93,5 +96,147 @@ def check_file(model: nn.Module, sizes: list[tuple[int, int]]) -> None:
         got = session.run(None, {'images': images.numpy()})
         result = compare(got, mmdet_detections(model, images))
         alone, total = alone + result[0], total + result[1]
-    assert total > 100 * len(sizes)
+    assert total > least * len(sizes)
     assert alone <= total / 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'name', ['mask_rcnn_ivit_n_shapes', 'retinanet_ivit_n_shapes']
+)
+def test_files_of_small_configs(name: str) -> None:
+    """With the backbones of the configs."""
+    model = random_detector(detector_config(name), own_backbone=True)
+    check_file(model, ODD_SIZES, least=30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'name',
+    [
+        'retinanet_ivit_t_coco',
+        'mask_rcnn_ivit_t_coco',
+        'cascade_mask_rcnn_ivit_s_3x_coco',
+    ],
+)
+def test_files_of_full_configs(name: str) -> None:
+    model = random_detector(detector_config(name), own_backbone=True)
+    check_file(model, [(200, 333), (301, 256)], least=30)
+
+
+@pytest.mark.parametrize('kind', ['mask_rcnn', 'retinanet'])
+def test_no_image_is_too_small(kind: str) -> None:
+    """The coarsest level has one place and fewer anchors than are kept."""
+    graph = detection_graph(random_detector(config_of(kind)))
+    images = random_images(2, 32, 32)
+    with torch.no_grad():
+        boxes, _, labels, *masks = graph(images, (32, 20))
+    assert boxes.shape == (2, graph.max_out, 4)
+    assert (labels >= 0).any(1).all()
+    assert boxes.min() >= 0
+    assert boxes[..., 0::2].max() == 20
+    assert boxes[..., 1::2].max() == 32
+    for mask in masks:
+        assert mask.shape == (2, graph.max_out, 14, 14)
+
+
+def test_nothing_is_found() -> None:
+    config = config_of('mask_rcnn')
+    config.test_cfg.rcnn.score_thr = 0.9999999
+    graph = detection_graph(random_detector(config))
+    with torch.no_grad():
+        boxes, scores, labels, masks = graph(
+            random_images(2, 64, 64), (64, 64)
+        )
+    assert labels.eq(-1).all()
+    for each in (boxes, scores, masks):
+        assert not each.any()
+
+
+def rename(part: Any) -> None:
+    """Make a part an object of a subclass, which may compute otherwise."""
+    part.__class__ = type('OddPart', (type(part),), {})
+
+
+REFUSED = {
+    'bbox_head is a OddPart': ('retinanet', lambda m: rename(m.bbox_head)),
+    'rpn_head is a OddPart': ('mask_rcnn', lambda m: rename(m.rpn_head)),
+    'roi_head is a OddPart': ('mask_rcnn', lambda m: rename(m.roi_head)),
+    'box_head is a OddPart': (
+        'mask_rcnn',
+        lambda m: rename(m.roi_head.bbox_head),
+    ),
+    'mask_head is a OddPart': (
+        'mask_rcnn',
+        lambda m: rename(m.roi_head.mask_head),
+    ),
+    'roi_extractor is a OddPart': (
+        'mask_rcnn',
+        lambda m: rename(m.roi_head.mask_roi_extractor),
+    ),
+    'bbox_coder is a OddPart': (
+        'mask_rcnn',
+        lambda m: rename(m.rpn_head.bbox_coder),
+    ),
+    'anchor_generator is a OddPart': (
+        'retinanet',
+        lambda m: rename(m.bbox_head.prior_generator),
+    ),
+    'max_per_img=-1': (
+        'retinanet',
+        lambda m: m.bbox_head.test_cfg.update(max_per_img=-1),
+    ),
+    'nms_pre=None': (
+        'mask_rcnn',
+        lambda m: m.rpn_head.test_cfg.pop('nms_pre'),
+    ),
+    'soft_nms': (
+        'mask_rcnn',
+        lambda m: m.roi_head.test_cfg.nms.update(type='soft_nms'),
+    ),
+    'class_agnostic': (
+        'retinanet',
+        lambda m: m.bbox_head.test_cfg.nms.update(class_agnostic=True),
+    ),
+    'pool_mode=max': (
+        'mask_rcnn',
+        lambda m: vars(m.roi_head.bbox_roi_extractor.roi_layers[0]).update(
+            pool_mode='max'
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize('message', REFUSED)
+def test_other_detectors_are_refused(message: str) -> None:
+    kind, change = REFUSED[message]
+    model = random_detector(config_of(kind))
+    change(model)
+    remedy = '(--part backbone|above 0 in the config)'
+    with pytest.raises(ValueError, match=f'{re.escape(message)}.*{remedy}'):
+        detection_graph(model)
+
+
+def test_models_of_other_tasks_are_refused() -> None:
+    with pytest.raises(ValueError, match=r'a Linear: .*--part backbone'):
+        detection_graph(nn.Linear(2, 2))
+
+
+def test_softmax_scores_and_clamped_centres() -> None:
+    """Options that none of the configs has."""
+    config = config_of('retinanet')
+    config.bbox_head.loss_cls = dict(type='CrossEntropyLoss')
+    config.bbox_head.bbox_coder.update(
+        add_ctr_clamp=True,
+        ctr_clamp=4,
+        clip_border=False,
+        target_means=[0.1, -0.1, 0.2, 0.0],
+    )
+    config.test_cfg.update(min_bbox_size=9)
+    model = random_detector(config)
+    images = random_images(2, 70, 161)
+    with torch.no_grad():
+        got = [each.numpy() for each in Padded(detection_graph(model))(images)]
+    alone, total = compare(got, mmdet_detections(model, images))
+    assert alone == 0
+    assert total > 100

@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping
 
-INSTEAD = '`--part backbone` exports its backbone and neck alone'
+INSTEAD = '`--part backbone` exports backbone and neck alone'
 
 
 def require_class(part: object, classes: tuple[type, ...], role: str) -> None:
@@ -53,8 +53,8 @@ def positive_number(test_cfg: Mapping, name: str) -> int:
     if not isinstance(number, int) or number <= 0:
         raise ValueError(
             f'cannot export a detector whose test_cfg has {name}={number!r}: '
-            'the graph returns a fixed number of boxes. Set it above 0, with '
-            f'--cfg-options if the config is not yours'
+            'the graph has a fixed number of boxes. Set it above 0 in the '
+            'config'
         )
     return number
 
