@@ -1,8 +1,8 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Predict an image with a file that `ivit export` wrote.
 
-    pip install numpy pillow onnxruntime
-    python predict_onnx.py model.onnx photo.jpg --out predicted.png
+pip install numpy pillow onnxruntime
+python predict_onnx.py model.onnx photo.jpg --out predicted.png
 """
 
 import argparse
@@ -60,23 +60,24 @@ def prepare(image, steps):
     """The image as the model was trained to see it."""
     for step in steps:
         height, width = image.shape[:2]
-        if step['step'] == 'crop':
-            new_width, new_height = step['size']
-            top, left = (height - new_height) // 2, (width - new_width) // 2
-            image = image[max(top, 0) :, max(left, 0) :]
-            image = image[:new_height, :new_width]
-            continue
-        if step['step'] == 'stretch':
-            size = step['size']
-        elif step['step'] == 'short':
-            factor = step['size'] / min(height, width)
-            size = [int(width * factor), int(height * factor)]
-        else:
-            factor = min(
-                max(step['size']) / max(height, width),
-                min(step['size']) / min(height, width),
+        kind, size = step['step'], step['size']
+        if kind == 'crop':
+            top, left = (
+                max(0, round((old - new) / 2))
+                for old, new in zip((height, width), size[::-1])
             )
-            size = [int(width * factor + 0.5), int(height * factor + 0.5)]
+            image = image[top : top + size[1], left : left + size[0]]
+            continue
+        if kind == 'short':
+            short = min(height, width)
+            size = size * width // short, size * height // short
+        elif kind == 'multiple':
+            size = -(-width // size) * size, -(-height // size) * size
+        elif kind == 'fit':
+            factor = min(
+                max(size) / max(height, width), min(size) / min(height, width)
+            )
+            size = int(width * factor + 0.5), int(height * factor + 0.5)
         image = resize(image, *size, step)
     return image
 

@@ -1,15 +1,11 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Backbones by short names, without a config: ``ivit.create``."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from mmengine.logging import MMLogger
-
+from ..quiet import only_warnings
 from .base import Backbone
 from .flatten_cswin import FLattenCSwin
 from .flatten_pvt import FLattenPVT
@@ -88,7 +84,7 @@ def create(
     # Every family has an arch, the base class has not.
     backbone = cls(arch=arch, **options)  # type: ignore[call-arg]
     try:
-        with _quiet():
+        with only_warnings():
             backbone.init_weights()
     except (FileNotFoundError, ValueError) as error:
         if pretrained is None:
@@ -105,15 +101,3 @@ def _suggest(name: object, known: list[str]) -> str:
     if near:
         return f'Near it are {", ".join(near)}.'
     return f'There are {", ".join(known)}.'
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the log from naming how every single parameter began."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(max(level, logging.WARNING))
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

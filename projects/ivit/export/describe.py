@@ -2,6 +2,7 @@
 """What a file says about itself, for whoever runs it."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.config import Config
@@ -65,6 +66,7 @@ def read_resize(cfg: Config) -> list[dict[str, Any]]:
           size or the same turned, with the same proportions;
         - ``{'step': 'stretch', 'size': [w, h]}``: to exactly this size;
         - ``{'step': 'short', 'size': s}``: the short side becomes this long;
+        - ``{'step': 'multiple', 'size': s}``: each side to the next multiple;
         - ``{'step': 'crop', 'size': [w, h]}``: the middle of the image.
 
         Resizing steps have ``'interpolation'`` and ``'backend'``, ``'cv2'``
@@ -95,9 +97,8 @@ def _tell_resize(step: dict[str, Any]) -> dict[str, Any] | None:
     scale = step.get('scale')
     if scale is None:
         return None
-    size = [scale, scale] if isinstance(scale, int) else list(scale)
     kind = 'fit' if step.get('keep_ratio') else 'stretch'
-    return dict(step=kind, size=size, **_how(step))
+    return dict(step=kind, size=_pair(scale), **_how(step))
 
 
 def _tell_edge(step: dict[str, Any]) -> dict[str, Any] | None:
@@ -114,13 +115,23 @@ def _how(step: dict[str, Any]) -> dict[str, str]:
     )
 
 
-def _tell_crop(step: dict[str, Any]) -> dict[str, Any]:
-    size = step['crop_size']
-    return dict(
-        step='crop', size=[size, size] if isinstance(size, int) else size[::-1]
-    )
+def _tell_multiple(step: dict[str, Any]) -> dict[str, Any]:
+    return dict(step='multiple', size=step['size_divisor'], **_how(step))
+
+
+def _tell_crop(step: dict[str, Any]) -> dict[str, Any] | None:
+    if step.get('auto_pad'):
+        return None
+    return dict(step='crop', size=_pair(step['crop_size']))
+
+
+def _pair(size: int | Sequence[int]) -> list[int]:
+    return [size, size] if isinstance(size, int) else list(size)
 
 
 _TELLERS = dict(
-    Resize=_tell_resize, ResizeEdge=_tell_edge, CenterCrop=_tell_crop
+    Resize=_tell_resize,
+    ResizeEdge=_tell_edge,
+    ResizeToMultiple=_tell_multiple,
+    CenterCrop=_tell_crop,
 )

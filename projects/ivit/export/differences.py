@@ -38,7 +38,8 @@ class Differences:
     def add(self, name: str, value: Tensor) -> None:
         """Take the largest of some differences into account."""
         if value.numel():
-            largest = float(value.abs().max())
+            # What is no number is as far away as can be.
+            largest = float(value.abs().nan_to_num(torch.inf).max())
             self.largest[name] = max(self.largest.get(name, 0.0), largest)
 
     def add_scores(self, one: Tensor, other: Tensor) -> None:
@@ -70,7 +71,12 @@ class Differences:
         self.ties += int(differ.sum())
 
     def add_objects(
-        self, one: Any, other: Any, threshold: float, iou_threshold: float
+        self,
+        one: Any,
+        other: Any,
+        threshold: float,
+        iou_threshold: float,
+        max_out: int,
     ) -> None:
         """Compare the objects that two models found in an image.
 
@@ -79,9 +85,14 @@ class Differences:
             other: Instances of the export.
             threshold: The least score that was kept.
             iou_threshold: Of the NMS.
+            max_out: How many objects were kept at most.
         """
         self.images += 1
         pairs = _match(one, other)
+        thresholds = [threshold]
+        if max_out in (len(one), len(other)):  # the last ones were cut off
+            scores = torch.cat([one.scores, other.scores])
+            thresholds.append(float(scores.min()))
         self.compared += len(pairs)
         if len(pairs):
             first, second = pairs.T
@@ -97,19 +108,9 @@ class Differences:
         ):
             left = torch.ones(len(these), dtype=torch.bool)
             left[taken] = False
-            lowest = (
-                torch.cat([one.scores, other.scores]).min()
-                if left.any()
-                else 0
-            )
             for i in left.nonzero().flatten():
-                if _is_tie(
-                    these[int(i)],
-                    those,
-                    threshold,
-                    float(lowest),
-                    iou_threshold,
-                ):
+                single = these[int(i)]
+                if _is_tie(single, those, thresholds, iou_threshold):
                     self.ties += 1
                 else:
                     self.unexplained += 1
@@ -165,14 +166,12 @@ def _match(one: Any, other: Any) -> Tensor:
 def _is_tie(
     single: Any,
     others: Any,
-    threshold: float,
-    lowest: float,
+    thresholds: list[float],
     iou_threshold: float,
 ) -> bool:
     """Whether rounding alone may have taken an object from the others."""
     score = float(single.scores[0])
-    # The last ones of as many as are kept are at a threshold of their own.
-    if min(abs(score - threshold), abs(score - lowest)) <= SCORE:
+    if any(abs(score - threshold) <= SCORE for threshold in thresholds):
         return True
     same = others.labels == single.labels
     if not same.any():

@@ -1,16 +1,15 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Write the graph of a model as an ONNX file."""
 
-import logging
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
 import torch
 from torch.export import Dim
 
+from ..quiet import only_warnings
 from .graph import Graph
 
 OPSET = 20
@@ -51,7 +50,12 @@ def write_onnx(
         for axis, size in zip((0, 2, 3), sizes, strict=True)
         if size is None
     }
-    with torch.no_grad(), _quiet():
+    with (
+        torch.no_grad(),
+        warnings.catch_warnings(),
+        only_warnings('torch.onnx', 'onnxscript'),
+    ):
+        warnings.simplefilter('ignore')
         program = torch.onnx.export(
             graph,
             (images,),
@@ -111,21 +115,3 @@ def _name_axes(
                 dim.dim_param = renamed[dim.dim_param]
     # Names of axes in between would be left with the old ones.
     del model.graph.value_info[:]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporters' notes on their own doings from the reader."""
-    loggers = [
-        logging.getLogger(name) for name in ('torch.onnx', 'onnxscript')
-    ]
-    levels = [logger.level for logger in loggers]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            for logger in loggers:
-                logger.setLevel(logging.ERROR)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -126,9 +126,11 @@ def _sample(cfg: Config, picture: Tensor) -> Any:
     return sample
 
 
-def _nms_rules(cfg: Config) -> dict[str, float]:
+def _nms_rules(cfg: Config) -> dict[str, Any]:
     """The thresholds of a detector's last step."""
     rules = cfg.model.test_cfg.get('rcnn') or cfg.model.test_cfg
     return dict(
-        threshold=rules.score_thr, iou_threshold=rules.nms.iou_threshold
+        threshold=rules.score_thr,
+        iou_threshold=rules.nms.iou_threshold,
+        max_out=rules.max_per_img,
     )

@@ -14,6 +14,7 @@ from .. import engine
 from ..nested import innermost_datasets
 from ..own_data.fit import TASKS
 from ..palette import make_palette
+from ..quiet import only_warnings
 from .locate import HasWorkDir, locate
 from .model import Model
 from .results import Color
@@ -94,7 +95,8 @@ def read_model(
         asked = _read_metainfo(cfg)
         module = MODELS.build(cfg.model)
         if file is None:
-            module.init_weights()
+            with only_warnings():
+                module.init_weights()
         else:
             try:
                 engine.check_classes(asked.get('classes'), content)
