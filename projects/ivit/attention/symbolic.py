@@ -1,9 +1,13 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Arithmetic of sizes that does not tie a graph to one size."""
 
+from typing import Any, TypeAlias
+
 import torch
-from torch import Tensor
+from torch import SymInt, Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+Size: TypeAlias = int | SymInt
 
 
 def same_size(size: tuple[int, int], other: tuple[int, int]) -> bool:
@@ -51,7 +55,7 @@ def value_if_larger(value: int, size: int, limit: int) -> int:
     return value * larger(0, smaller(1, size - limit))
 
 
-def smaller(size: int, other: int) -> int:
+def smaller(size: Size, other: Size) -> Any:
     """The smaller of two sizes, which may be unknowns of a graph."""
     # Dynamo shows its unknowns as integers, and knows min.
     if isinstance(size, int) and isinstance(other, int):
@@ -59,7 +63,7 @@ def smaller(size: int, other: int) -> int:
     return torch.sym_min(size, other)
 
 
-def larger(size: int, other: int) -> int:
+def larger(size: Size, other: Size) -> Any:
     """The larger of two sizes, which may be unknowns of a graph."""
     if isinstance(size, int) and isinstance(other, int):
         return max(size, other)

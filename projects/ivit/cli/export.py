@@ -16,6 +16,12 @@ from mmengine.config import DictAction
 from .. import engine
 from .parser import Parser
 
+SMALLER = dict(
+    int8='int8 for CPUs, calibrated on the training data of the config; '
+    'metrics and speed are compared with float32',
+    half='float16 for GPUs; metrics and speed are compared with float32',
+)
+
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
@@ -56,6 +62,16 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         action='store_true',
         help='let a segmentor return its logits too',
     )
+    numbers = parser.add_mutually_exclusive_group()
+    for option, words in SMALLER.items():
+        numbers.add_argument(
+            f'--{option}',
+            dest='numbers',
+            action='store_const',
+            const=option,
+            default='float32',
+            help=words,
+        )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -79,3 +95,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         f'weights: {done.weights}\n'
         f'onnxruntime against PyTorch: {done.differences} ({done.pictures})'
     )
+    if done.notes:
+        print(done.notes)

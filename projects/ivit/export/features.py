@@ -1,6 +1,8 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """The graph of backbone and neck."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from ..engine import UsageError
@@ -16,7 +18,7 @@ class FeatureGraph(nn.Module):
         UsageError: If it has no backbone.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         if not isinstance(getattr(model, 'backbone', None), nn.Module):
             raise UsageError(

@@ -15,6 +15,7 @@ from .model import OnnxModel
 from .onnx_file import SMALLEST, write_onnx
 from .pictures import find_pictures
 from .proof import SIZES, prove
+from .smaller import NUMBERS, make_smaller
 
 SUFFIX = '.onnx'
 UNPROVEN = '.unproven'
@@ -32,6 +33,7 @@ class Exported:
         weights: Where the weights are from, or ``'random'``.
         differences: How far it is from PyTorch.
         pictures: What the two were compared on, in words.
+        notes: What smaller numbers cost and gain, in words.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class Exported:
     weights: str
     differences: Differences
     pictures: str
+    notes: str
 
 
 def export(
@@ -51,6 +54,7 @@ def export(
     shape: tuple[int, int] | None = None,
     batch: int | None = None,
     logits: bool = False,
+    numbers: str = 'float32',
     cfg_options: dict[str, Any] | None = None,
 ) -> Exported:
     """Write a model as an ONNX file and prove that it is the same model.
@@ -68,6 +72,8 @@ def export(
         shape: Height and width of all images; any by default.
         batch: Number of images; any by default.
         logits: Whether a segmentor returns its logits too.
+        numbers: What the file computes with: ``'float32'``, ``'int8'``, which
+            is calibrated on the config's training data, or ``'half'``.
         cfg_options: Changes to the config, by dotted keys.
 
     Returns:
@@ -78,7 +84,7 @@ def export(
             agree with it; no file of this name is left then.
     """
     path = Path(out)
-    _check_arguments(path, shape, batch)
+    _check_arguments(path, shape, batch, numbers)
     config, file = _locate(run, checkpoint)
     model = read_model(config, file, cfg_options=cfg_options)
     graph = build_graph(model.module, model.config, part, logits)
@@ -106,17 +112,27 @@ def export(
                 + '; '.join(problems)
                 + f' ({differences}; {words})'
             )
+        notes = ''
+        if numbers != 'float32':
+            small = path.with_name(path.name + '.small')
+            notes = make_smaller(numbers, unproven, small, model.config)
+            small.replace(unproven)
         _rename_new(unproven, path)
     finally:
         unproven.unlink(missing_ok=True)
     return Exported(
-        path, graph.task, graph.outputs, weights, differences, words
+        path, graph.task, graph.outputs, weights, differences, words, notes
     )
 
 
 def _check_arguments(
-    path: Path, shape: tuple[int, int] | None, batch: int | None
+    path: Path,
+    shape: tuple[int, int] | None,
+    batch: int | None,
+    numbers: str,
 ) -> None:
+    if numbers not in NUMBERS:
+        raise UsageError(f'numbers={numbers!r} must be one of {NUMBERS}')
     if path.suffix != SUFFIX:
         raise UsageError(f'--out {path}: the file must end with {SUFFIX}')
     if path.exists():
@@ -137,9 +153,12 @@ def _locate(
     run: HasWorkDir | str | Path, checkpoint: str | Path | None
 ) -> tuple[Path, str | None]:
     """The config and the weights; a config alone has none."""
-    given = getattr(run, 'work_dir', run)
-    if checkpoint is None and not Path(given).expanduser().is_dir():
-        return Path(find_config(given)), None
+    if (
+        checkpoint is None
+        and isinstance(run, (str, Path))
+        and not Path(run).expanduser().is_dir()
+    ):
+        return Path(find_config(run)), None
     config, file = locate(run, checkpoint)
     check_checkpoint_path(file)
     return config, file

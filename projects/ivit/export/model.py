@@ -52,12 +52,12 @@ class OnnxModel(BaseModel):
             pixels = batch.cpu().numpy()
             if self.blue_first:
                 pixels = pixels[:, ::-1]
-            outputs = self.session.run(np.ascontiguousarray(pixels))
+            arrays = self.session.run(np.ascontiguousarray(pixels))
             for i in range(len(batch)):
                 singles.append(
                     {
                         key: torch.from_numpy(value[i])
-                        for key, value in outputs.items()
+                        for key, value in arrays.items()
                     }
                 )
         for sample, outputs in zip(samples, singles, strict=True):

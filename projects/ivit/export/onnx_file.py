@@ -67,6 +67,8 @@ def write_onnx(
             custom_translation_table=_translations(graph),
             verbose=False,
         )
+        if program is None:  # the exporter before Dynamo returns none
+            raise RuntimeError('torch.onnx.export returned nothing')
         program.optimize()
     model = program.model_proto
     _check_operators(model)

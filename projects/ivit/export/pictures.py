@@ -1,6 +1,8 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Pictures to prove an export with, or to calibrate it."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -8,24 +10,29 @@ from mmengine.registry import DATASETS, DefaultScope
 from torch import Tensor
 
 from ..datasets.shape_scenes import draw_scene
+from ..nested import innermost_datasets
 
 DRAWN_SIZE = 256
 
 
-def find_pictures(cfg: Config, number: int) -> tuple[list[Tensor], str]:
-    """Pictures of a config's test data; drawn ones where that is not there.
+def find_pictures(
+    cfg: Config, number: int, phase: str = 'test'
+) -> tuple[list[Tensor], str]:
+    """Pictures of a config's data; drawn ones where that is not there.
 
     Args:
         cfg: The config of an experiment.
         number: How many, if the data has as many.
+        phase: Whose data, ``'test'`` or ``'train'``. They always go through
+            the pipeline of the test.
 
     Returns:
-        What the test pipeline gives, ``(3, H, W)`` of uint8, and what the
-        pictures are, in words.
+        What the pipeline gives, ``(3, H, W)`` of uint8, and what the pictures
+        are, in words.
     """
     try:
         with DefaultScope.overwrite_default_scope(cfg.default_scope):
-            dataset = DATASETS.build(cfg.test_dataloader.dataset)
+            dataset = DATASETS.build(_dataset(cfg, phase))
         number = min(number, len(dataset))
         # From all parts of the data, which may be sorted.
         places = np.linspace(0, len(dataset), number, endpoint=False)
@@ -33,11 +40,18 @@ def find_pictures(cfg: Config, number: int) -> tuple[list[Tensor], str]:
     except (OSError, ValueError) as error:
         reason = ' '.join(str(error).split())
         pictures = [_draw(i) for i in range(number)]
-        return (
-            pictures,
-            f'drawn shapes, as the test data is not here: {reason}',
+        return pictures, (
+            f'drawn shapes, as the {phase} data is not here: {reason}'
         )
-    return pictures, "pictures of the config's test data"
+    return pictures, f"pictures of the config's {phase} data"
+
+
+def _dataset(cfg: Config, phase: str) -> dict[str, Any]:
+    loaders = cfg[f'{phase}_dataloader'], cfg.test_dataloader
+    own, tested = (
+        next(innermost_datasets(loader.dataset)) for loader in loaders
+    )
+    return dict(own, pipeline=tested['pipeline'])
 
 
 def _draw(number: int) -> Tensor:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
-from torch import Tensor, nn
+from torch import Tensor
 
 from .differences import Differences
 from .inputs import loads_blue_first, read_normalisation
@@ -28,7 +29,7 @@ SIZES = (
 
 
 def prove(
-    model: nn.Module,
+    model: BaseModel,
     exported: OnnxModel,
     cfg: Config,
     pictures: list[Tensor],
@@ -50,14 +51,15 @@ def prove(
     differences = Differences()
     scope = DefaultScope.overwrite_default_scope(cfg.default_scope)
     with scope, torch.no_grad():
-        for number, (batch, *size) in enumerate(sizes):
-            chosen = resize_pictures(pictures, number, batch, (*size,))
+        for number, (batch, height, width) in enumerate(sizes):
+            size = (height, width)
+            chosen = resize_pictures(pictures, number, batch, size)
             compare(model, exported, cfg, chosen, differences)
     return differences
 
 
 def _compare_predictions(
-    model: nn.Module,
+    model: BaseModel,
     exported: OnnxModel,
     cfg: Config,
     pictures: list[Tensor],
@@ -83,7 +85,7 @@ def _compare_predictions(
 
 
 def _compare_maps(
-    model: nn.Module,
+    model: BaseModel,
     exported: OnnxModel,
     cfg: Config,
     pictures: list[Tensor],

@@ -2,6 +2,7 @@
 """Modules of the frameworks that tie a graph to the size it was made with."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class AdaptiveMean(nn.Module):
 class WholeUpsample(nn.Module):
     """mmseg's ``Upsample`` by a whole factor, in whole numbers."""
 
-    def __init__(self, upsample: nn.Module) -> None:
+    def __init__(self, upsample: Any) -> None:
         super().__init__()
         self.factor = int(upsample.scale_factor)
         self.mode = upsample.mode

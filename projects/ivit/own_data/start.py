@@ -1,7 +1,7 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """The weights that a training on data of one's own begins with."""
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from ..checkpoints import shipped_for
 from ..engine import has_initial_weights, tell_initial_weights
@@ -17,7 +17,7 @@ def choose_start(cfg: Config, from_scratch: bool) -> str:
     Returns:
         What the training starts from, in words.
     """
-    backbone = cfg.model.get('backbone') or {}
+    backbone = cfg.model.get('backbone') or ConfigDict()
     name = None if has_initial_weights(cfg) else shipped_for(backbone)
     if name is not None and not from_scratch:
         backbone.init_cfg = dict(type='Pretrained', checkpoint=name)

@@ -1,0 +1,64 @@
+# Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
+"""What a smaller file costs and gains, against the file it was made of."""
+
+import time
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from mmengine.config import Config
+
+from ..engine import build_runner
+from ..quiet import only_warnings
+from .model import use_file
+from .session import Session
+
+ROUNDS = 5
+
+
+def evaluate(cfg: Config, path: Path) -> dict[str, float]:
+    """The metrics of a file, by the config's own evaluator.
+
+    Args:
+        cfg: The config of an experiment, whose test data is there.
+        path: A file that ``ivit export`` wrote.
+
+    Returns:
+        Numbers by mmengine's names.
+    """
+    cfg = deepcopy(cfg)
+    with TemporaryDirectory() as work_dir:
+        cfg.work_dir = work_dir
+        use_file(cfg, str(path))
+        runner = build_runner(cfg, whole_checkpoint=True)
+        with only_warnings():
+            return runner.test()
+
+
+def time_both(
+    path: Path, smaller: Path, images: Sequence[np.ndarray]
+) -> tuple[float, float]:
+    """Seconds for all images, one by one, in turns.
+
+    Args:
+        path: A file.
+        smaller: Another one.
+        images: RGB, ``(3, H, W)`` of uint8.
+
+    Returns:
+        The median of the rounds for each.
+    """
+    sessions = [Session(path), Session(smaller)]
+    seconds: list[list[float]] = [[], []]
+    for number in range(ROUNDS + 1):
+        for session, taken in zip(sessions, seconds, strict=True):
+            start = time.perf_counter()
+            for image in images:
+                session.run(image[None])
+            if number:  # the first round warms up
+                taken.append(time.perf_counter() - start)
+    one, other = map(median, seconds)
+    return one, other
