@@ -9,6 +9,7 @@ import pytest
 from modelindex.load_model_index import load as load_model_index
 
 from ivit.benchmark import model_zoo
+from ivit.checkpoints import shipped_weights
 from ivit.engine import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,12 @@ def test_every_config_is_linked_once():
 )
 def test_sections(family, configs):
     assert model_zoo.as_section(family, configs) in PAGE
+
+
+def test_the_weights_that_come_with_ivit():
+    assert model_zoo.as_weights() in PAGE
+    for name in shipped_weights():
+        assert f'| `{name}` |' in PAGE
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from torch import nn
 
 from .. import backbones
 from ..backbones.base import PyramidBackbone
-from ..checkpoints import released
+from ..checkpoints import released, shipped_weights
 from ..engine import UsageError, one_line_errors
 from .cost import measure
 
@@ -52,10 +52,19 @@ for that many steps on ADE20K; `224` and `384` are image sizes of ImageNet;
 [data that is made on first use](data.md). [configs.md](configs.md) has the
 recipes, and `tools/get_flops.py CONFIG` counts a whole model.
 
-This project has published no weights. [pretraining.md](pretraining.md) lists
-those that others have published.
+[pretraining.md](pretraining.md) lists the weights that the authors of FLatten
+have published, and says how to make others. Those
+[that come with ivit](#weights-that-come-with-ivit) were made without data.
 
 `python -m ivit.benchmark.model_zoo --write` writes this page.
+"""
+WEIGHTS = """\
+## Weights that come with ivit
+
+Backbones of classifiers of fractals, in float16. The accuracy is that of the
+classifier, on new drawings of its 1,000 categories: no ImageNet accuracy.
+`ivit train --data` starts with them; [pretraining.md](pretraining.md) tells more.
+
 """
 METAFILE_HEAD = (
     '# Written by `python -m ivit.benchmark.model_zoo --write`.\n'
@@ -262,12 +271,37 @@ def as_family_rows(configs: Mapping[str, Config], page: str) -> str:
     return _table(header, lines)
 
 
+def as_weights() -> str:
+    """The weights that come with the package."""
+    lines = [
+        [
+            f'`{name}`',
+            f'{weights.samples:,}',
+            f'{weights.accuracy:.1f}',
+            f'`{weights.command}`',
+            str(weights.seed),
+            weights.licence,
+            f'`{weights.sha256[:8]}`',
+        ]
+        for name, weights in shipped_weights().items()
+    ]
+    header = [
+        '`pretrained=`',
+        'pictures seen',
+        'top-1',
+        'made with',
+        'seed',
+        'licence',
+        'SHA-256',
+    ]
+    return WEIGHTS + _table(header, lines) + '\n'
+
+
 def as_page(configs: Mapping[str, Config]) -> str:
     """``docs/models.md``."""
     sections = (as_section(family, configs) for family in FAMILIES)
-    return '\n'.join(
-        [INTRODUCTION, as_family_rows(configs, '') + '\n', *sections]
-    )
+    families = as_family_rows(configs, '') + '\n'
+    return '\n'.join([INTRODUCTION, families, as_weights(), *sections])
 
 
 def as_metafile(configs: Mapping[str, Config]) -> str:
