@@ -34,6 +34,18 @@ PLAIN = dict(dim=16, depth=1, num_heads=2)
 N = dict(arch='n')
 # Every option that changes the graph.
 CASES = {
+    'ivit-stage': (
+        'IViT',
+        dict(arch=SMALL, blocks=('attention',) * 4, out_indices=(0,)),
+    ),
+    'swin-stage': (
+        'FLattenSwin',
+        dict(
+            arch=dict(SMALL, depths=(2, 1, 1, 1)),
+            attn_type='SSSS',
+            out_indices=(0,),
+        ),
+    ),
     'ivit': ('IViT', dict(arch=SMALL)),
     'deit': ('FLattenDeiT', dict(arch=PLAIN)),
     'vit': ('PlainViT', dict(arch=PLAIN)),
@@ -84,7 +96,8 @@ CASES = {
     ),
     'deit-t': ('FLattenDeiT', dict(arch='t')),
 }
-FAST = ('ivit', 'deit')
+# One stage of one or two blocks: graphs take seconds to make.
+FAST = ('ivit-stage', 'swin-stage')
 FAMILIES = (
     'IViT',
     'FLattenSwin',
