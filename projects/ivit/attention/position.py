@@ -4,6 +4,7 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.onnx import is_in_onnx_export
 
 from .precision import at_least_float32
 from .resample import cubic_weights, resample
@@ -29,7 +30,7 @@ def resize_table(
     """
     if same_size(grid_size, hw_shape):
         return table
-    if torch.compiler.is_compiling():
+    if is_in_onnx_export():  # runtimes are slow to resize so many channels
         weights = (
             cubic_weights(size, new_size, table.device)
             for size, new_size in zip(grid_size, hw_shape, strict=True)

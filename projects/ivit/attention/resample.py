@@ -1,9 +1,9 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Resample maps by two small matrix products, one for each side.
 
-Graphs for images of any size pool and interpolate in this way. PyTorch's own
-operations ask for the size, or loop over a number of cells that only images
-tell; runtimes have matrix products for every size, and fast ones.
+Graphs for images of any size pool in this way, and ONNX files interpolate so.
+PyTorch's pooling asks for the size, and runtimes are slow to resize maps of
+many channels; all have fast matrix products for every size.
 """
 
 import torch
@@ -67,8 +67,10 @@ def cubic_weights(
         new_size: Cells wanted.
         device: Where the result lies.
     """
-    centre = 2 * torch.arange(new_size, device=device)[:, None] + 1
-    centre = (centre * size) / (2 * new_size) - 0.5
+    # A tensor, as programs with fractions of sizes cannot be saved.
+    scale = torch.ones((), device=device) * size / new_size
+    centre = torch.arange(new_size, device=device)[:, None] + 0.5
+    centre = centre * scale - 0.5
     # Four cells have a part in a result; two of them may lie outside.
     cell = torch.arange(-2, size + 2, device=device)
     far = (centre - cell).abs()
