@@ -22,12 +22,12 @@ SPREAD = {
     'rpn_cls': 1.0,
     'rpn_reg': 0.5,
     'fc_cls': 3.0,
-    'fc_reg': 2.0,
+    'fc_reg': 1.0,
     'retina_cls': 0.3,
     'retina_reg': 0.3,
     'conv_logits': 3.0,
 }
-NARROW = {256: 32, 1024: 64}
+NARROW = {256: 16, 1024: 32}
 WIDTHS = {
     'in_channels',
     'out_channels',
@@ -86,10 +86,16 @@ class Padded(nn.Module):
 
 
 def detector_config(name: str) -> ConfigDict:
-    """The model of a config with many detections to suppress."""
+    """The model of a config with many detections to suppress.
+
+    Proposals are not thinner than 4 pixels: slivers at a border can have the
+    same features, and mmdet orders equal scores as it happens.
+    """
     config = Config.fromfile(find_config(name)).model
     test_cfg = config.test_cfg
     (test_cfg.rcnn if 'rcnn' in test_cfg else test_cfg).max_per_img = 100
+    if 'rpn' in test_cfg:
+        test_cfg.rpn.min_bbox_size = 4
     return config
 
 
@@ -100,7 +106,7 @@ def narrow(config: Any) -> Any:
             if key in WIDTHS and isinstance(value, int):
                 config[key] = NARROW.get(value, value)
             elif key in ('nms_pre', 'max_per_img'):
-                config[key] = min(value, 150)
+                config[key] = min(value, 60)
             else:
                 narrow(value)
     elif isinstance(config, list):

@@ -58,8 +58,13 @@ KINDS = [
     'cascade',
 ]
 
+WIDE = ('retinanet_coco', 'mask_rcnn_coco', 'cascade')  # 80 classes
 
-@pytest.mark.parametrize('kind', KINDS)
+
+@pytest.mark.parametrize(
+    'kind',
+    [pytest.param(kind, marks=slow if kind in WIDE else ()) for kind in KINDS],
+)
 def test_graphs_find_what_mmdet_finds(kind: str) -> None:
     """In float64, where no two scores are equal, they are the same."""
     model = random_detector(config_of(kind)).double()
@@ -76,7 +81,7 @@ def test_graphs_find_what_mmdet_finds(kind: str) -> None:
 @pytest.mark.parametrize(
     'kind',
     [
-        pytest.param(kind, marks=() if kind == 'mask_rcnn' else slow)
+        pytest.param(kind, marks=() if kind == 'faster_rcnn' else slow)
         for kind in KINDS
     ],
 )
@@ -145,8 +150,8 @@ def test_no_image_is_too_small(kind: str) -> None:
     assert boxes.shape == (2, graph.max_out, 4)
     assert (labels >= 0).any(1).all()
     assert boxes.min() >= 0
-    assert boxes[..., 0::2].max() == 20
-    assert boxes[..., 1::2].max() == 32
+    assert 15 < boxes[..., 0::2].max() <= 20
+    assert 25 < boxes[..., 1::2].max() <= 32
     for mask in masks:
         assert mask.shape == (2, graph.max_out, 14, 14)
 
