@@ -4,6 +4,7 @@
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -25,6 +26,7 @@ from export_cases import onnx_session
 
 from ivit.export.detection import detection_graph
 
+slow = pytest.mark.slow
 DIM = torch.export.Dim.DYNAMIC
 TRACED = (2, 3, 96, 128)
 ODD_SIZES = [(111, 45), (33, 75), (70, 161), (130, 65), (201, 190)]
@@ -56,13 +58,19 @@ KINDS = [
     'cascade',
 ]
 
+WIDE = ('retinanet_coco', 'mask_rcnn_coco', 'cascade')  # 80 classes
 
-@pytest.mark.parametrize('kind', KINDS)
+
+@pytest.mark.parametrize(
+    'kind',
+    [pytest.param(kind, marks=slow if kind in WIDE else ()) for kind in KINDS],
+)
 def test_graphs_find_what_mmdet_finds(kind: str) -> None:
-    model = random_detector(config_of(kind))
-    graph = Padded(detection_graph(model))
+    """In float64, where no two scores are equal, they are the same."""
+    model = random_detector(config_of(kind)).double()
+    graph = Padded(detection_graph(model)).double()
     for size in ODD_SIZES:
-        images = random_images(3, *size)
+        images = random_images(3, *size).double()
         with torch.no_grad():
             got = [each.numpy() for each in graph(images)]
         alone, total = compare(got, mmdet_detections(model, images))
@@ -70,7 +78,13 @@ def test_graphs_find_what_mmdet_finds(kind: str) -> None:
         assert total > 100
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize(
+    'kind',
+    [
+        pytest.param(kind, marks=() if kind == 'faster_rcnn' else slow)
+        for kind in KINDS
+    ],
+)
 def test_files_find_what_mmdet_finds(kind: str) -> None:
     model = random_detector(config_of(kind))
     check_file(model, ODD_SIZES)
@@ -94,13 +108,15 @@ def check_file(
     for batch, size in enumerate(sizes, 1):
         images = random_images(batch, *size)
         got = session.run(None, {'images': images.numpy()})
+        dtypes = [each.dtype for each in got[:3]]
+        assert dtypes == [np.float32, np.float32, np.int64]
         result = compare(got, mmdet_detections(model, images))
         alone, total = alone + result[0], total + result[1]
     assert total > least * len(sizes)
     assert alone <= total / 100
 
 
-@pytest.mark.slow
+@slow
 @pytest.mark.parametrize(
     'name', ['mask_rcnn_ivit_n_shapes', 'retinanet_ivit_n_shapes']
 )
@@ -110,7 +126,7 @@ def test_files_of_small_configs(name: str) -> None:
     check_file(model, ODD_SIZES, least=30)
 
 
-@pytest.mark.slow
+@slow
 @pytest.mark.parametrize(
     'name',
     [
@@ -134,8 +150,8 @@ def test_no_image_is_too_small(kind: str) -> None:
     assert boxes.shape == (2, graph.max_out, 4)
     assert (labels >= 0).any(1).all()
     assert boxes.min() >= 0
-    assert boxes[..., 0::2].max() == 20
-    assert boxes[..., 1::2].max() == 32
+    assert 15 < boxes[..., 0::2].max() <= 20
+    assert 25 < boxes[..., 1::2].max() <= 32
     for mask in masks:
         assert mask.shape == (2, graph.max_out, 14, 14)
 
