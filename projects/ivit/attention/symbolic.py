@@ -1,13 +1,9 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """Arithmetic of sizes that does not tie a graph to one size."""
 
-from typing import Any, TypeAlias
-
 import torch
-from torch import SymInt, Tensor
+from torch import Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
-
-Size: TypeAlias = int | SymInt
 
 
 def same_size(size: tuple[int, int], other: tuple[int, int]) -> bool:
@@ -55,19 +51,19 @@ def value_if_larger(value: int, size: int, limit: int) -> int:
     return value * larger(0, smaller(1, size - limit))
 
 
-def smaller(size: Size, other: Size) -> Any:
+def smaller(size: int | torch.SymInt, other: int | torch.SymInt) -> int:
     """The smaller of two sizes, which may be unknowns of a graph."""
-    # Dynamo shows its unknowns as integers, and knows min.
-    if isinstance(size, int) and isinstance(other, int):
-        return min(size, other)
-    return torch.sym_min(size, other)
+    # Dynamo shows its unknowns as integers, and follows min.
+    if isinstance(size, torch.SymInt) or isinstance(other, torch.SymInt):
+        return torch.sym_min(size, other)
+    return min(size, other)
 
 
-def larger(size: Size, other: Size) -> Any:
+def larger(size: int | torch.SymInt, other: int | torch.SymInt) -> int:
     """The larger of two sizes, which may be unknowns of a graph."""
-    if isinstance(size, int) and isinstance(other, int):
-        return max(size, other)
-    return torch.sym_max(size, other)
+    if isinstance(size, torch.SymInt) or isinstance(other, torch.SymInt):
+        return torch.sym_max(size, other)
+    return max(size, other)
 
 
 def crop(maps: Tensor, hw_shape: tuple[int, int]) -> Tensor:

@@ -35,10 +35,6 @@ class OnnxModel(BaseModel):
         super().__init__()
         self.session = Session(path, threads)
         self.blue_first = blue_first
-        task = self.session.info['task']
-        if task not in _CONVERTERS:
-            raise UsageError(f'{path} returns {task}, which are not tested')
-        self._convert = _CONVERTERS[task]
 
     def test_step(self, data: dict[str, Any]) -> list[Any]:
         """Predict what a loader of the config's test data gives."""
@@ -60,8 +56,9 @@ class OnnxModel(BaseModel):
                         for key, value in arrays.items()
                     }
                 )
+        convert = _CONVERTERS[self.session.info['task']]
         for sample, outputs in zip(samples, singles, strict=True):
-            self._convert(sample, outputs, self.session.info)
+            convert(sample, outputs, self.session.info)
         return samples
 
     val_step = test_step
