@@ -8,11 +8,11 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 from mmengine.runner import load_checkpoint
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import ivit.backbones  # noqa: F401  # registers them
 from ivit.checkpoints import shipped
-from ivit.engine import UsageError, check_checkpoint_path
+from ivit.engine import UsageError, check_checkpoint_path, load_config
 
 
 @pytest.fixture
@@ -153,3 +153,24 @@ def test_a_cut_file_of_safetensors_is_an_error(tmp_path, half):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match='mine.safetensors is not a checkp'):
         check_checkpoint_path(str(path))
+
+
+@pytest.mark.parametrize('name', shipped.shipped_weights())
+def test_weights_that_come_with_ivit(name):
+    weights = shipped.shipped_weights()[name]
+    path = shipped.find_shipped(name)
+    assert path.stat().st_size <= 3e6
+    assert weights.samples > 0 < weights.accuracy <= 100
+    cfg = load_config(weights.config)
+    assert cfg.randomness.seed == weights.seed
+    settings = cfg.model.backbone.to_dict()
+    assert shipped.shipped_for(settings) == name
+    stored = load_file(path)
+    settings['init_cfg'] = dict(type='Pretrained', checkpoint=name)
+    model = MODELS.build(settings)
+    model.init_weights()
+    for key, value in model.state_dict().items():
+        assert torch.isfinite(value).all()
+        assert torch.equal(stored[key].to(value.dtype), value), key
+    floating = {v.dtype for v in stored.values() if v.is_floating_point()}
+    assert floating == {torch.float16}
