@@ -18,6 +18,7 @@ help:
 	@echo 'make demo   train, evaluate and picture a small Mask R-CNN (no download of data)'
 	@echo 'make check  lint, types and the fast tests: before every commit'
 	@echo 'make test   run all tests'
+	@echo 'make exhaustive  export every arch and every option: an hour'
 	@echo 'make lint   check style and formatting'
 	@echo 'make types  check the types'
 	@echo
@@ -32,12 +33,15 @@ demo: $(STAMP)
 	@$(BIN)/python tools/demo.py --since $(START)
 
 # A process a core: threads of several would wait for one another.
-check test: export OMP_NUM_THREADS = 1
+check test exhaustive: export OMP_NUM_THREADS = 1
 check: lint types
 	@$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow'
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n auto --dist loadfile
+
+exhaustive: $(STAMP)
+	@$(BIN)/python -m pytest -n auto -m exhaustive
 
 lint: $(STAMP)
 	@$(BIN)/python -m ruff check .

@@ -10,6 +10,8 @@ from ivit import backbones
 onnxruntime = pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
 slow = pytest.mark.slow
+# Some that are marked so are enough: graphs take half a minute to make.
+exhaustive = (slow, pytest.mark.exhaustive)
 
 TRACED = (2, 3, 224, 160)
 # Batch, height and width: traced sides, whole windows, maps smaller than the
@@ -96,8 +98,8 @@ CASES = {
     ),
     'deit-t': ('FLattenDeiT', dict(arch='t')),
 }
-# One stage of one or two blocks: graphs take seconds to make.
-FAST = ('ivit-stage', 'swin-stage')
+# One of each family, in its own form.
+CHOSEN = ('ivit', 'swin-384', 'pvt-384', 'pvt-v2-n', 'cswin-n', 'deit')
 FAMILIES = (
     'IViT',
     'FLattenSwin',
@@ -119,11 +121,13 @@ def build(family, **options):
     return model
 
 
-def params(names, fast=()):
-    """Cases by name."""
+def params(chosen):
+    """All cases, of which some are enough."""
     return [
-        pytest.param(*CASES[name], id=name, marks=() if name in fast else slow)
-        for name in names
+        pytest.param(
+            *case, id=name, marks=slow if name in chosen else exhaustive
+        )
+        for name, case in CASES.items()
     ]
 
 
@@ -162,7 +166,7 @@ def to_onnx(model, path):
     return program, lambda x: session.run(None, {name: x.numpy()})
 
 
-@pytest.mark.parametrize(('family', 'options'), params(CASES, FAST))
+@pytest.mark.parametrize(('family', 'options'), params(CHOSEN))
 def test_one_onnx_file_serves_images_of_any_size(family, options, tmp_path):
     model = build(family, **options)
     program, run = to_onnx(model, tmp_path / 'model.onnx')
@@ -172,11 +176,10 @@ def test_one_onnx_file_serves_images_of_any_size(family, options, tmp_path):
     assert not program.model.functions
 
 
-@slow
 @pytest.mark.parametrize(
     ('family', 'arch'),
     [
-        (family, arch)
+        pytest.param(family, arch, marks=exhaustive)
         for family in FAMILIES
         for arch in getattr(backbones, family).arch_settings
     ],
@@ -187,7 +190,7 @@ def test_every_arch_exports(family, arch, tmp_path):
     check(run, model, [(1, 101, 77), (2, 256, 192)])
 
 
-@pytest.mark.parametrize(('family', 'options'), params(CASES, FAST[:1]))
+@pytest.mark.parametrize(('family', 'options'), params(CHOSEN[:2]))
 def test_an_exported_program_serves_images_of_any_size(
     family, options, tmp_path
 ):

@@ -27,6 +27,7 @@ from export_cases import onnx_session
 from ivit.export.detection import detection_graph
 
 slow = pytest.mark.slow
+exhaustive = (slow, pytest.mark.exhaustive)
 DIM = torch.export.Dim.DYNAMIC
 TRACED = (2, 3, 96, 128)
 ODD_SIZES = [(111, 45), (33, 75), (70, 161), (130, 65), (201, 190)]
@@ -81,7 +82,10 @@ def test_graphs_find_what_mmdet_finds(kind: str) -> None:
 @pytest.mark.parametrize(
     'kind',
     [
-        pytest.param(kind, marks=() if kind == 'faster_rcnn' else slow)
+        pytest.param(
+            kind,
+            marks=slow if kind in ('mask_rcnn', 'retinanet') else exhaustive,
+        )
         for kind in KINDS
     ],
 )
@@ -116,9 +120,12 @@ def check_file(
     assert alone <= total / 100
 
 
-@slow
 @pytest.mark.parametrize(
-    'name', ['mask_rcnn_ivit_n_shapes', 'retinanet_ivit_n_shapes']
+    'name',
+    [
+        pytest.param(name, marks=exhaustive)
+        for name in ('mask_rcnn_ivit_n_shapes', 'retinanet_ivit_n_shapes')
+    ],
 )
 def test_files_of_small_configs(name: str) -> None:
     """With the backbones of the configs."""
@@ -126,13 +133,15 @@ def test_files_of_small_configs(name: str) -> None:
     check_file(model, ODD_SIZES, least=30)
 
 
-@slow
 @pytest.mark.parametrize(
     'name',
     [
-        'retinanet_ivit_t_coco',
-        'mask_rcnn_ivit_t_coco',
-        'cascade_mask_rcnn_ivit_s_3x_coco',
+        pytest.param(name, marks=exhaustive)
+        for name in (
+            'retinanet_ivit_t_coco',
+            'mask_rcnn_ivit_t_coco',
+            'cascade_mask_rcnn_ivit_s_3x_coco',
+        )
     ],
 )
 def test_files_of_full_configs(name: str) -> None:

@@ -180,7 +180,9 @@ def test_the_runner_without_torch_finds_what_pytorch_finds(
     [
         ('ivit_n_shapes', ['scores']),
         ('fcn_vit_n_shapes', ['labels', 'logits']),
-        ('upernet_ivit_n_shapes', ['labels']),
+        pytest.param(
+            'upernet_ivit_n_shapes', ['labels'], marks=pytest.mark.exhaustive
+        ),
     ],
 )
 def test_other_tasks_from_the_command_to_the_runner(

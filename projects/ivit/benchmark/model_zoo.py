@@ -63,7 +63,7 @@ WEIGHTS = """\
 
 Backbones of classifiers of fractals, in float16. The accuracy is that of the
 classifier, on new drawings of its 1,000 categories: no ImageNet accuracy.
-`ivit train --data` starts with them; [pretraining.md](pretraining.md) tells more.
+`ivit train --data` starts with them: [pretraining.md](pretraining.md).
 
 """
 METAFILE_HEAD = (
