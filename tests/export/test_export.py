@@ -2,6 +2,7 @@
 """Models become files that are the same models."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,10 @@ from PIL import Image
 import ivit
 from ivit.cli import main
 from ivit.datasets.shape_scenes import draw_scene
-from ivit.engine import UsageError
+from ivit.engine import UsageError, load_config
 from ivit.export import export, make
 from ivit.export.session import Session
+from ivit.export.smaller import make_smaller, write_half
 
 RUNNER = Path(__file__).parents[2] / 'examples' / 'predict_onnx.py'
 # Of random weights, scores are near 1 / (classes + 1).
@@ -297,3 +299,46 @@ def test_a_file_of_others_is_an_error(content, words, folder):
     with pytest.raises(UsageError, match=words):
         Session('other.onnx')
     assert without_torch('other.onnx', RUNNER).returncode == 1
+
+
+@pytest.fixture(scope='module')
+def detector_config(detector):
+    return load_config(detector.config, MANY, detector.work_dir)
+
+
+@pytest.mark.slow
+def test_int8_says_what_it_costs(detector_file, detector_config, folder):
+    """The metrics are compared, and both are timed."""
+    small = Path('small.onnx')
+    notes = make_smaller('int8', detector_file.path, small, detector_config)
+    assert 'times as fast as float32' in notes
+    assert "pictures of the config's train data" in notes
+    before, after = map(
+        float,
+        re.search(r'coco/bbox_mAP_50 (\S+) -> (\S+?)[,;]', notes).groups(),
+    )
+    assert abs(before - after) < 0.05
+    assert small.stat().st_size < detector_file.path.stat().st_size
+    kinds = {node.op_type for node in onnx.load(small).graph.node}
+    assert {'QuantizeLinear', 'DequantizeLinear'} <= kinds
+    info = Session(small).info
+    assert info == Session(detector_file.path).info
+
+
+@pytest.mark.slow
+def test_half_keeps_boxes_in_float32(detector_file, folder):
+    write_half(detector_file.path, Path('half.onnx'))
+    image = draw_scene(5, 'val', 0, 128).image.transpose(2, 0, 1)[None]
+    one, other = (
+        Session(path).run(np.ascontiguousarray(image))
+        for path in (detector_file.path, 'half.onnx')
+    )
+    for name, value in other.items():
+        assert value.dtype == one[name].dtype
+    found = (one['labels'] >= 0).sum()
+    assert abs(found - (other['labels'] >= 0).sum()) <= 2
+    assert abs(one['scores'][0, 0] - other['scores'][0, 0]) < 0.02
+    weights = {
+        init.data_type for init in onnx.load('half.onnx').graph.initializer
+    }
+    assert onnx.TensorProto.FLOAT16 in weights

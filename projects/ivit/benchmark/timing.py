@@ -15,7 +15,7 @@ WARM_UP = 2
 
 
 def interleave(
-    passes: Mapping[str, Callable[[], None]],
+    passes: Mapping[str, Callable[[], object]],
     rounds: int,
     device: str,
     description: str = '',
