@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run_demo(cwd):
+def run_demo(cwd, *arguments):
     shapes = cwd / 'shapes'
-    options = ['train_cfg.max_epochs=1']
+    options = ['train_cfg.max_epochs=1', 'train_dataloader.dataset.indices=16']
     for split in ('train', 'val'):
         data = f'{split}_dataloader.dataset'
         options += [f'{data}.data_root={shapes}', f'{data}.num_train=16']
@@ -26,6 +26,7 @@ def run_demo(cwd):
         [
             *(sys.executable, ROOT / 'tools' / 'demo.py'),
             *('--since', str(time.time() - 1000), '--work-dir', 'demo'),
+            *arguments,
             *('--cfg-options', *options),
         ],
         cwd=cwd,
@@ -56,14 +57,19 @@ def test_demo_twice(tmp_path):
     # 12 of 13 images at even intervals and the 12 worst, twice each.
     assert page.count('<svg') == 48
     assert 'they are not COCO' in page
+    start = 'ivit_n_fractals in model.backbone, random elsewhere'
+    assert page.count(start) == 2  # in the introduction, and in the facts
     assert f'<td>{found[1]}</td>' in page
     assert f'<td>{found[2]}</td>' in page
 
-    assert run_demo(tmp_path).returncode == 0
+    assert run_demo(tmp_path, '--from-scratch').returncode == 0
     runs = sorted(path.parent for path in tmp_path.glob('demo/*/report.html'))
     assert len(runs) == 2
     assert (runs[0] / 'report.html').read_text(encoding='utf-8') == page
-    assert (runs[1] / 'report.html').read_bytes() == report.read_bytes()
+    second = report.read_text(encoding='utf-8')
+    assert (runs[1] / 'report.html').read_text(encoding='utf-8') == second
+    assert 'trained from random weights' in second
+    assert start not in second
     assert all((run / 'epoch_1.pth').is_file() for run in runs)
 
 

@@ -3,7 +3,9 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from copy import deepcopy
+from io import StringIO
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -34,7 +36,8 @@ def evaluate(cfg: Config, path: Path) -> dict[str, float]:
         cfg.work_dir = work_dir
         use_file(cfg, str(path))
         runner = build_runner(cfg, whole_checkpoint=True)
-        with only_warnings():
+        # pycocotools prints.
+        with only_warnings(), redirect_stdout(StringIO()):
             return runner.test()
 
 

@@ -64,8 +64,11 @@ def make_smaller(numbers: str, source: Path, path: Path, cfg: Config) -> str:
     except (OSError, ValueError) as error:
         reason = ' '.join(str(error).split())
         return f'{notes}; what it costs is not known: {reason}'
+    # COCO's -1 means that there is nothing to measure.
     changes = [
-        f'{name} {float32[name]:.4g} -> {small[name]:.4g}' for name in small
+        f'{name} {float32[name]:.4g} -> {small[name]:.4g}'
+        for name in small
+        if small[name] >= 0
     ]
     return f'{notes}; {", ".join(changes)}'
 
