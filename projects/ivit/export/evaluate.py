@@ -49,7 +49,7 @@ def time_both(
     Args:
         path: A file.
         smaller: Another one.
-        images: RGB, ``(3, H, W)`` of uint8.
+        images: RGB, ``(B, 3, H, W)`` of uint8.
 
     Returns:
         The median of the rounds for each.
@@ -60,7 +60,7 @@ def time_both(
         for session, taken in zip(sessions, seconds, strict=True):
             start = time.perf_counter()
             for image in images:
-                session.run(image[None])
+                session.run(image)
             if number:  # the first round warms up
                 taken.append(time.perf_counter() - start)
     one, other = map(median, seconds)

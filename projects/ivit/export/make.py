@@ -3,11 +3,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..engine import UsageError, check_checkpoint_path, find_config
 from ..inference.load import read_model
 from ..inference.locate import HasWorkDir, locate
+from ..new_file import open_new
 from .describe import describe
 from .differences import Differences
 from .graph import build_graph
@@ -18,7 +20,6 @@ from .proof import SIZES, prove
 from .smaller import NUMBERS, make_smaller
 
 SUFFIX = '.onnx'
-UNPROVEN = '.unproven'
 NUM_PICTURES = 8
 
 
@@ -88,13 +89,13 @@ def export(
     config, file = _locate(run, checkpoint)
     model = read_model(config, file, cfg_options=cfg_options)
     graph = build_graph(model.module, model.config, part, logits)
-    weights = file or 'random'
+    weights = Path(file).name if file else 'random'
     metadata = describe(
         graph, model.config, model.classes, model.palette, weights
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    unproven = path.with_name(path.name + UNPROVEN)
-    try:
+    with TemporaryDirectory(prefix='.export-', dir=path.parent) as folder:
+        unproven = Path(folder, f'float32{SUFFIX}')
         write_onnx(graph, unproven, shape, batch, metadata)
         pictures, words = find_pictures(model.config, NUM_PICTURES)
         sizes = [(batch or free, *(shape or size)) for free, *size in SIZES]
@@ -113,13 +114,14 @@ def export(
                 + f' ({differences}; {words})'
             )
         notes = ''
+        result = unproven
         if numbers != 'float32':
-            small = path.with_name(path.name + '.small')
-            notes = make_smaller(numbers, unproven, small, model.config)
-            small.replace(unproven)
-        _rename_new(unproven, path)
-    finally:
-        unproven.unlink(missing_ok=True)
+            result = Path(folder, f'{numbers}{SUFFIX}')
+            notes = make_smaller(
+                numbers, unproven, result, model.config, shape, batch or 1
+            )
+        with open_new(path) as copy:
+            copy.write(result.read_bytes())
     return Exported(
         path, graph.task, graph.outputs, weights, differences, words, notes
     )
@@ -162,13 +164,3 @@ def _locate(
     config, file = locate(run, checkpoint)
     check_checkpoint_path(file)
     return config, file
-
-
-def _rename_new(source: Path, path: Path) -> None:
-    """Give a file its name, unless there is one of that name by now."""
-    try:
-        path.hardlink_to(source)
-    except FileExistsError:
-        raise UsageError(
-            f'{path} exists by now and is not overwritten'
-        ) from None

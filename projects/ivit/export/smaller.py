@@ -20,7 +20,7 @@ from ..quiet import only_warnings
 from .evaluate import evaluate, time_both
 from .inputs import loads_blue_first
 from .onnx_file import IMAGES
-from .pictures import find_pictures
+from .pictures import find_pictures, resize_pictures
 
 # What PyTorch's exporter says of a node: the modules it is in.
 SCOPES = 'pkg.torch.onnx.name_scopes'
@@ -31,7 +31,14 @@ NUM_PICTURES, NUM_TIMED = 64, 8
 HALVED = "'body.model"
 
 
-def make_smaller(numbers: str, source: Path, path: Path, cfg: Config) -> str:
+def make_smaller(
+    numbers: str,
+    source: Path,
+    path: Path,
+    cfg: Config,
+    shape: tuple[int, int] | None = None,
+    batch: int = 1,
+) -> str:
     """Make a file with smaller numbers, and find out what that changes.
 
     Args:
@@ -39,15 +46,18 @@ def make_smaller(numbers: str, source: Path, path: Path, cfg: Config) -> str:
         source: A file in float32.
         path: The file to write.
         cfg: The config, whose data calibrates and tests.
+        shape: Height and width that the file is for; None for any.
+        batch: Number of images that it is for.
 
     Returns:
         Metrics and speed of both, in words.
     """
     pictures, words = find_pictures(cfg, NUM_PICTURES, 'train')
+    if shape is not None:
+        pictures = resize_pictures(pictures, 0, len(pictures), shape)
+    order = slice(None, None, -1 if loads_blue_first(cfg) else 1)
     images = [
-        np.ascontiguousarray(
-            picture.numpy()[::-1] if loads_blue_first(cfg) else picture.numpy()
-        )
+        np.ascontiguousarray(np.stack([picture.numpy()[order]] * batch))
         for picture in pictures
     ]
     if numbers == 'int8':
@@ -82,7 +92,7 @@ class _Calibration(CalibrationDataReader):
     def get_next(self) -> dict[str, np.ndarray] | None:
         """The next input of a calibration."""
         image = next(self._images, None)
-        return None if image is None else {IMAGES: image[None]}
+        return None if image is None else {IMAGES: image}
 
 
 def write_int8(source: Path, path: Path, images: Iterable[np.ndarray]) -> None:
@@ -94,7 +104,7 @@ def write_int8(source: Path, path: Path, images: Iterable[np.ndarray]) -> None:
     Args:
         source: A file in float32.
         path: The file to write.
-        images: RGB, ``(3, H, W)`` of uint8.
+        images: RGB, ``(B, 3, H, W)`` of uint8.
     """
     prepared = path.with_name(path.name + '.prepared')
     try:
