@@ -1,8 +1,10 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
-"""Predict an image with a file that `ivit export` wrote.
+"""Predict an image with a file that `ivit export` wrote, without torch.
 
-pip install numpy pillow onnxruntime
-python predict_onnx.py model.onnx photo.jpg --out predicted.png
+    pip install numpy pillow onnxruntime
+    python examples/predict_onnx.py model.onnx photo.jpg
+
+What is found is printed, and drawn into predicted.png.
 """
 
 import argparse
@@ -35,23 +37,26 @@ def read(path: str) -> np.ndarray:
         sys.exit(f'{path} cannot be read as an image: {error}')
 
 
-def hats(places: np.ndarray, size: int) -> np.ndarray:
+def places(count: int, size: int, start: float, end: float) -> np.ndarray:
+    """Where pixels lie among cells, of which size are from start to end."""
+    return (np.arange(count) + 0.5 - start) / (end - start) * size - 0.5
+
+
+def hats(at: np.ndarray, size: int) -> np.ndarray:
     """Weights (places, size) of linear interpolation; zero outside."""
-    return np.maximum(0, 1 - abs(places[:, None] - np.arange(size)))
+    return np.maximum(0, 1 - abs(at[:, None] - np.arange(size)))
 
 
-def resize(
-    image: np.ndarray, width: int, height: int, how: dict
-) -> np.ndarray:
+def resize(image: np.ndarray, size: list[int], how: dict) -> np.ndarray:
     """Resize as the test pipeline of the model does."""
     if how['backend'] == 'pillow' or how['interpolation'] != 'bilinear':
         code = Image.Resampling[how['interpolation'].upper()]
-        return np.array(Image.fromarray(image).resize((width, height), code))
+        return np.array(Image.fromarray(image).resize(size, code))
     # OpenCV's: from the nearest pixels, also where an image gets smaller.
-    for axis, new in enumerate((height, width)):
+    for axis, new in enumerate(size[::-1]):
         old = image.shape[axis]
-        places = ((np.arange(new) + 0.5) * old / new - 0.5).clip(0, old - 1)
-        image = np.tensordot(hats(places, old), image, (1, axis))
+        weights = hats(places(new, old, 0, new).clip(0, old - 1), old)
+        image = np.tensordot(weights, image, (1, axis))
         image = np.moveaxis(image, 0, axis)
     return image.round().astype(np.uint8)
 
@@ -62,10 +67,8 @@ def prepare(image: np.ndarray, steps: list[dict]) -> np.ndarray:
         kind, size = step['step'], step['size']
         sides = image.shape[1::-1]
         if kind == 'crop':
-            left, top = (
-                max(0, round((old - new) / 2))
-                for old, new in zip(sides, size, strict=True)
-            )
+            spare = np.subtract(sides, size) / 2
+            left, top = np.round(spare).clip(0).astype(int)
             image = image[top : top + size[1], left : left + size[0]]
             continue
         if kind == 'short':
@@ -75,19 +78,16 @@ def prepare(image: np.ndarray, steps: list[dict]) -> np.ndarray:
         elif kind == 'fit':
             factor = max(size) / max(sides), min(size) / min(sides)
             size = [int(side * min(factor) + 0.5) for side in sides]
-        image = resize(image, *size, step)
+        image = resize(image, size, step)
     return image
 
 
-def paste(
-    mask: np.ndarray, box: np.ndarray, height: int, width: int
-) -> np.ndarray:
+def paste(mask: np.ndarray, box: np.ndarray, shape: tuple) -> np.ndarray:
     """Probabilities (m, m) of a box as those of the image's pixels."""
     left, top, right, bottom = box
-    rows = (np.arange(height) + 0.5 - top) / (bottom - top)
-    columns = (np.arange(width) + 0.5 - left) / (right - left)
     size = len(mask)
-    rows, columns = (hats(at * size - 0.5, size) for at in (rows, columns))
+    rows = hats(places(shape[0], size, top, bottom), size)
+    columns = hats(places(shape[1], size, left, right), size)
     return rows @ mask @ columns.T
 
 
@@ -100,14 +100,14 @@ def draw_objects(
     colors = [tuple(info['palette'][label]) for label in found['labels']]
     for number, box in enumerate(found['boxes']):
         if 'masks' in found:
-            mask = paste(found['masks'][number], box, *image.shape[:2])
+            mask = paste(found['masks'][number], box, image.shape)
             where = mask >= info['mask_threshold']
             image[where] = 0.5 * image[where] + 0.5 * np.array(colors[number])
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
     for number, box in enumerate(found['boxes'].tolist()):
-        name = info['classes'][found['labels'][number]]
-        text = f'{name} {found["scores"][number]:.3f}'
+        text = info['classes'][found['labels'][number]]
+        text += f' {found["scores"][number]:.3f}'
         draw.rectangle(box, outline=colors[number], width=2)
         draw.text(box[:2], text, colors[number])
         print(text, *(f'{side:.1f}' for side in box))
@@ -118,7 +118,7 @@ def main() -> None:
     """Predict, print what was found, and draw it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('model', help='a file that `ivit export` wrote')
-    parser.add_argument('image', help='a picture of any format')
+    parser.add_argument('image')
     parser.add_argument('--out', default='predicted.png', help='the drawing')
     parser.add_argument('--score', type=float, default=0.3, help='the least')
     args = parser.parse_args()

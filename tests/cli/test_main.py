@@ -17,6 +17,7 @@ SCRIPTS = dict(
     train='train',
     test='test',
     predict='predict',
+    export='export',
     flops='get_flops',
     benchmark='benchmark',
     publish='publish_checkpoint',

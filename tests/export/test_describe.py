@@ -100,5 +100,5 @@ def test_masks_are_pasted_as_mmdet_pastes_them(runner):
     )
     expected, _ = _do_paste_mask(masks, boxes, 60, 50, skip_empty=False)
     for mask, box, whole in zip(masks, boxes, expected, strict=True):
-        found = runner.paste(mask[0].numpy(), box.numpy(), 60, 50)
+        found = runner.paste(mask[0].numpy(), box.numpy(), (60, 50))
         assert abs(found - whole.numpy()).max() < 1e-5

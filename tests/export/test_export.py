@@ -167,13 +167,24 @@ def test_the_runner_without_torch_finds_what_pytorch_finds(
     assert done.returncode == 0, done.stderr
     assert Image.open('predicted.png').size == (150, 200)
     found = [line.split() for line in done.stdout.splitlines()]
-    assert len(found) == len(expected) > 0
-    for name, score, *box in found:
-        near = abs(expected.boxes - np.array(box, float)).max(1)
-        same = np.array(expected.names) == name
-        nearest = np.where(same, near, np.inf).argmin()
-        assert near[nearest] < 1
-        assert abs(expected.scores[nearest] - float(score)) < 0.02
+    other = [(name, *map(float, numbers)) for name, *numbers in found]
+    columns = (expected.names, expected.scores, *expected.boxes.T)
+    one = list(zip(*columns, strict=True))
+    assert sum(score > 0.2 for _, score, *_ in other) > 0
+    # OpenCV rounds an image in other places, and near a threshold a score or
+    # an overlap decides otherwise then: those in the middle have a partner.
+    for these, those in [(one, other), (other, one)]:
+        for name, score, *box in these:
+            if score < 0.2:
+                continue
+            near = [
+                (np.abs(np.subtract(box, spot)).max(), abs(score - value))
+                for label, value, *spot in those
+                if label == name
+            ]
+            distance, change = min(near)
+            assert distance < 1
+            assert change < 0.02
 
 
 @pytest.mark.slow
