@@ -56,8 +56,7 @@ def resize(image: np.ndarray, size: list[int], how: dict) -> np.ndarray:
     for axis, new in enumerate(size[::-1]):
         old = image.shape[axis]
         weights = hats(places(new, old, 0, new).clip(0, old - 1), old)
-        image = np.tensordot(weights, image, (1, axis))
-        image = np.moveaxis(image, 0, axis)
+        image = np.moveaxis(np.tensordot(weights, image, (1, axis)), 0, axis)
     return image.round().astype(np.uint8)
 
 
