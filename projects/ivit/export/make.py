@@ -6,7 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..engine import UsageError, check_checkpoint_path, find_config
+from ..engine import (
+    UsageError,
+    check_checkpoint_path,
+    find_config,
+    tell_initial_weights,
+)
 from ..inference.load import read_model
 from ..inference.locate import HasWorkDir, locate
 from ..new_file import open_new
@@ -31,7 +36,8 @@ class Exported:
         path: The file.
         task: What it is for.
         outputs: Names of what it returns.
-        weights: Where the weights are from, or ``'random'``.
+        weights: Where the weights are from: the name of a file, ``'random'``,
+            or what the config begins with.
         differences: How far it is from PyTorch.
         pictures: What the two were compared on, in words.
         notes: What smaller numbers cost and gain, in words.
@@ -89,7 +95,9 @@ def export(
     config, file = _locate(run, checkpoint)
     model = read_model(config, file, cfg_options=cfg_options)
     graph = build_graph(model.module, model.config, part, logits)
-    weights = Path(file).name if file else 'random'
+    if file is None:
+        model.config.load_from = None  # which a runner would load, not this
+    weights = Path(file).name if file else tell_initial_weights(model.config)
     metadata = describe(
         graph, model.config, model.classes, model.palette, weights
     )
