@@ -3,7 +3,6 @@
 
     pip install numpy pillow onnxruntime
     python examples/predict_onnx.py model.onnx photo.jpg
-
 What is found is printed, and drawn into predicted.png.
 """
 
@@ -32,18 +31,17 @@ def read(path: str) -> np.ndarray:
     """An image as an array (H, W, 3), turned as its camera was."""
     try:
         with Image.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert('RGB'))
+            image = ImageOps.exif_transpose(image)
     except OSError as error:
         sys.exit(f'{path} cannot be read as an image: {error}')
+    if image.mode.startswith('I'):  # 16 bits a pixel
+        image = Image.fromarray(np.uint8(np.array(image) / 256))
+    return np.array(image.convert('RGB'))
 
 
-def places(count: int, size: int, start: float, end: float) -> np.ndarray:
-    """Where pixels lie among cells, of which size are from start to end."""
-    return (np.arange(count) + 0.5 - start) / (end - start) * size - 0.5
-
-
-def hats(at: np.ndarray, size: int) -> np.ndarray:
-    """Weights (places, size) of linear interpolation; zero outside."""
+def hats(count: int, size: int, start: float, end: float) -> np.ndarray:
+    """Weights (count, size) of pixels, of cells that lie from start to end."""
+    at = (np.arange(count) + 0.5 - start) / (end - start) * size - 0.5
     return np.maximum(0, 1 - abs(at[:, None] - np.arange(size)))
 
 
@@ -55,7 +53,8 @@ def resize(image: np.ndarray, size: list[int], how: dict) -> np.ndarray:
     # OpenCV's: from the nearest pixels, also where an image gets smaller.
     for axis, new in enumerate(size[::-1]):
         old = image.shape[axis]
-        weights = hats(places(new, old, 0, new).clip(0, old - 1), old)
+        weights = hats(new, old, 0, new)
+        weights /= weights.sum(1, keepdims=True)  # of the border alone
         image = np.moveaxis(np.tensordot(weights, image, (1, axis)), 0, axis)
     return image.round().astype(np.uint8)
 
@@ -85,17 +84,15 @@ def paste(mask: np.ndarray, box: np.ndarray, shape: tuple) -> np.ndarray:
     """Probabilities (m, m) of a box as those of the image's pixels."""
     left, top, right, bottom = box
     size = len(mask)
-    rows = hats(places(shape[0], size, top, bottom), size)
-    columns = hats(places(shape[1], size, left, right), size)
+    rows = hats(shape[0], size, top, bottom)
+    columns = hats(shape[1], size, left, right)
     return rows @ mask @ columns.T
 
 
-def draw_objects(
-    image: np.ndarray, outputs: dict, info: dict, score: float
-) -> Image.Image:
+def mark(image: np.ndarray, out: dict, info: dict, low: float) -> Image.Image:
     """Boxes, masks and names of what was found."""
-    keep = (outputs['labels'] >= 0) & (outputs['scores'] >= score)
-    found = {name: values[keep] for name, values in outputs.items()}
+    keep = (out['labels'] >= 0) & (out['scores'] >= low)
+    found = {name: values[keep] for name, values in out.items()}
     colors = [tuple(info['palette'][label]) for label in found['labels']]
     for number, box in enumerate(found['boxes']):
         if 'masks' in found:
@@ -103,12 +100,12 @@ def draw_objects(
             where = mask >= info['mask_threshold']
             image[where] = 0.5 * image[where] + 0.5 * np.array(colors[number])
     picture = Image.fromarray(image)
-    draw = ImageDraw.Draw(picture)
+    pen = ImageDraw.Draw(picture)
     for number, box in enumerate(found['boxes'].tolist()):
         text = info['classes'][found['labels'][number]]
         text += f' {found["scores"][number]:.3f}'
-        draw.rectangle(box, outline=colors[number], width=2)
-        draw.text(box[:2], text, colors[number])
+        pen.rectangle(box, outline=colors[number], width=2)
+        pen.text(box[:2], text, colors[number])
         print(text, *(f'{side:.1f}' for side in box))
     return picture
 
@@ -125,12 +122,15 @@ def main() -> None:
     image = read(args.image)
     seen = prepare(image, info['resize'])
     batch = np.ascontiguousarray(seen.transpose(2, 0, 1)[None])
-    results = session.run(info['outputs'], {'images': batch})
+    try:
+        results = session.run(info['outputs'], {'images': batch})
+    except Exception as error:
+        sys.exit(f'{args.model} does not take {batch.shape}: {error}')
     outputs = {k: v[0] for k, v in zip(info['outputs'], results, strict=True)}
     if 'boxes' in outputs:
         ratio = np.divide(image.shape[1::-1], seen.shape[1::-1])
         outputs['boxes'] = outputs['boxes'] * np.tile(ratio, 2)
-        draw_objects(image, outputs, info, args.score).save(args.out)
+        mark(image, outputs, info, args.score).save(args.out)
     elif 'labels' in outputs:
         labels = Image.fromarray(outputs['labels'].astype(np.int32))
         labels = np.array(labels.resize(image.shape[1::-1], 0))

@@ -50,9 +50,9 @@ def test_the_largest_difference_is_told():
     [
         (lambda other: other.scores.add_(0.002), 'score'),
         (lambda other: other.bboxes.add_(0.2), 'pixels'),
-        (lambda other: other.labels.fill_(1), 'only one'),
-        (lambda other: other.bboxes.add_(5), 'only one'),
-        (lambda other: other.scores.fill_(torch.nan), 'only one'),
+        (lambda other: other.labels.fill_(1), 'differ'),
+        (lambda other: other.bboxes.add_(5), 'differ'),
+        (lambda other: other.scores.fill_(torch.nan), 'differ'),
     ],
 )
 def test_more_than_the_tolerance_is_a_problem(change, word):
@@ -93,27 +93,54 @@ def test_masks_are_compared_by_their_area():
     assert differences.largest['mask, share'] == pytest.approx(0.02)
 
 
-def test_labels_may_differ_where_logits_are_equal():
-    logits = torch.zeros(3, 4, 5)
-    logits[0] = 1
-    logits[1, 0, 0] = 1 + 1e-5
-    labels = torch.zeros(4, 5, dtype=torch.long)
+@pytest.mark.parametrize('scale', [1, 0.01])
+def test_labels_may_differ_where_logits_are_equal(scale):
+    """However little sure a model of many classes is."""
+    logits = torch.randn(150, 40, 50, generator=torch.manual_seed(0))
+    logits[0] = 5
+    logits[1, 0, 0] = 5 + 1e-5
+    logits *= scale
+    labels = torch.zeros(40, 50, dtype=torch.long)
     differences = Differences()
-    differences.add_labels(logits, labels)
+    differences.add_labels(logits, labels, 0.5)
     assert differences.ties == 1
     assert not differences.problems()
     labels[2, 2] = 2
-    differences.add_labels(logits, labels)
-    assert differences.problems()
+    differences.add_labels(logits, labels, 0.5)
+    assert any('logit' in text for text in differences.problems())
 
 
-def test_labels_of_a_single_class_are_compared_too():
-    logits = torch.tensor([[[2.0, -2.0]]])
+def test_many_labels_that_differ_are_no_ties():
+    logits = torch.zeros(3, 40, 50)
+    logits[0, 0, 0] = 1  # all others are equal
     differences = Differences()
-    differences.add_labels(logits, torch.tensor([[1, 0]]))
+    labels = torch.ones(40, 50, dtype=torch.long)
+    differences.add_labels(logits, labels, 0.5)
+    assert any('1999' in t or '2000' in t for t in differences.problems())
+
+
+def test_labels_of_a_single_class_are_compared_by_the_threshold():
+    probabilities = torch.full((1, 40, 50), 0.2)
+    probabilities[0, 0] = 0.7
+    probabilities[0, 1, 0] = 0.6 + 1e-6
+    labels = (probabilities[0] > 0.6).long()
+    labels[1, 0] = 0
+    differences = Differences()
+    differences.add_labels(probabilities, labels, 0.6)
+    assert differences.ties == 1
     assert not differences.problems()
-    differences.add_labels(logits, torch.tensor([[0, 0]]))
+    labels[0] = 0
+    differences.add_labels(probabilities, labels, 0.6)
     assert differences.problems()
+
+
+def test_logits_are_compared_by_their_spread():
+    logits = torch.randn(3, 8, 8, generator=torch.manual_seed(0)) * 0.01
+    differences = Differences()
+    differences.add_logits(logits, logits + 1e-6)
+    assert not differences.problems()
+    differences.add_logits(logits, logits + 1e-3)
+    assert any('logit' in text for text in differences.problems())
 
 
 def test_maps_and_scores():

@@ -17,10 +17,12 @@ from PIL import Image
 import ivit
 from ivit.cli import main
 from ivit.datasets.shape_scenes import draw_scene
-from ivit.engine import UsageError, load_config
+from ivit.engine import UsageError, find_config, load_config
 from ivit.export import export, make
+from ivit.export.graph import build_graph
 from ivit.export.session import Session
-from ivit.export.smaller import make_smaller, write_half
+from ivit.export.smaller import compare_metrics, make_smaller, write_half
+from ivit.inference.load import read_model
 
 RUNNER = Path(__file__).parents[2] / 'examples' / 'predict_onnx.py'
 # Of random weights, scores are near 1 / (classes + 1).
@@ -215,12 +217,41 @@ def test_other_tasks_from_the_command_to_the_runner(
     )
     out = capsys.readouterr().out
     assert f'outputs {", ".join(outputs)}, weights: random' in out
-    assert 'largest differences: score' in out
+    assert 'largest differences: ' in out
     assert [path.name for path in folder.glob('model*')] == ['model.onnx']
     Image.fromarray(draw_scene(5, 'val', 0, 100).image).save('scene.png')
     done = without_torch('model.onnx', 'scene.png')
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) >= 1
+
+
+def test_a_head_that_returns_something_else_is_an_error(monkeypatch):
+    model = read_model(find_config('fcn_vit_n_shapes'), None)
+    head = model.module.decode_head
+    monkeypatch.setattr(type(head), 'forward', lambda self, maps: (maps, 1))
+    words = 'decode_head FCNHead is not exported.*--part backbone'
+    with pytest.raises(UsageError, match=words):
+        build_graph(model.module, model.config)
+
+
+@pytest.mark.slow
+def test_a_segmentor_of_a_single_class(folder):
+    """mmseg gives its probabilities, and a threshold decides."""
+    options = FEW | {
+        'model.decode_head.num_classes': 1,
+        'model.decode_head.out_channels': 1,
+        'model.decode_head.threshold': 0.6,
+        'model.decode_head.loss_decode.use_sigmoid': True,
+    }
+    done = export(
+        'fcn_vit_n_shapes', 'one.onnx', cfg_options=options, logits=True
+    )
+    assert done.differences.largest['score'] < 1e-5
+    session = Session('one.onnx')
+    assert session.info['threshold'] == 0.6
+    out = session.run(np.zeros((1, 3, 64, 64), np.uint8))
+    probabilities = 1 / (1 + np.exp(-out['logits'][:, 0]))
+    assert (out['labels'] == (probabilities > 0.6)).all()
 
 
 @pytest.mark.slow
@@ -252,7 +283,10 @@ def test_a_file_that_differs_is_not_left(detector_file, folder, monkeypatch):
         shutil.copy(detector_file.path, path)
 
     monkeypatch.setattr(make, 'write_onnx', write)
-    with pytest.raises(UsageError, match='found by only one of the two'):
+    with pytest.raises(
+        UsageError,
+        match='objects or pixels differ|pixels differs|score differs',
+    ):
         export(DETECTOR, 'model.onnx', cfg_options=FEW | MANY)
     assert not [path for path in folder.iterdir() if path.name != 'data']
 
@@ -265,6 +299,10 @@ def test_a_file_that_differs_is_not_left(detector_file, folder, monkeypatch):
         (dict(shape=(16, 64)), '--shape 16 64: sides are 32'),
         (dict(batch=0), '--batch 0 must be at least 1'),
         (dict(part='head'), "part='head'"),
+        (dict(logits=True), '--logits is for segmentors'),
+        (dict(run='epoch_1.pth'), 'is a checkpoint; give the folder'),
+        (dict(out='here.onnx/model.onnx'), 'nothing can be written there'),
+        (dict(numbers='int4'), "numbers='int4'"),
         (dict(run='no_such_config'), 'no_such_config'),
         (dict(checkpoint='no.pth'), 'no.pth'),
         (
@@ -326,6 +364,7 @@ def test_int8_says_what_it_costs(detector_file, detector_config, folder):
     """The metrics are compared, and both are timed."""
     small = Path('small.onnx')
     notes = make_smaller('int8', detector_file.path, small, detector_config)
+    notes += f'; {compare_metrics(detector_file.path, small, detector_config)}'
     assert 'times as fast as float32' in notes
     assert "pictures of the config's train data" in notes
     before, after = map(

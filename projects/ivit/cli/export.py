@@ -9,13 +9,15 @@ compared with PyTorch before it gets its name. docs/export.md tells more.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from mmengine.config import DictAction
 
 from .. import engine
 from .parser import Parser
 
+PACKAGES = ('onnx', 'onnxruntime', 'onnxscript')
 SMALLER = dict(
     int8='int8 for CPUs, calibrated on the training data of the config; '
     'metrics and speed are compared with float32',
@@ -82,12 +84,28 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def import_export() -> Callable[..., Any]:
+    """The function, whose packages are an extra.
+
+    Raises:
+        UsageError: If they are not installed.
+    """
+    try:
+        from ..export import export
+    except ImportError as error:
+        if (error.name or '').partition('.')[0] not in PACKAGES:
+            raise
+        raise engine.UsageError(
+            f"{error.name} is not installed: pip install 'ivit[onnx]'"
+        ) from error
+    return export
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Export, and print what came out."""
     options = vars(parse_args(argv))
     with engine.one_line_errors():
-        from ..export import export
-
+        export = import_export()
         shape = options.pop('shape')
         done = export(**options, shape=shape and tuple(shape))
     print(

@@ -10,6 +10,7 @@ from mmengine.registry import METRICS
 
 from .. import engine
 from ..preflight import check_config
+from .export import import_export
 from .parser import Parser
 
 
@@ -125,7 +126,8 @@ def test(args: argparse.Namespace) -> None:
     )
     cfg.resume = False
     if args.checkpoint.endswith('.onnx'):
-        from ..export.model import use_file  # its packages are an extra
+        import_export()  # its packages are an extra
+        from ..export.model import use_file
 
         refuse_for_files(args)
         check_config(cfg, ('test',))

@@ -49,7 +49,11 @@ def describe(
     if 'masks' in graph.outputs:
         info['mask_threshold'] = model.test_cfg.rcnn.mask_thr_binary
     if graph.task == 'segmentation':
-        info['align_corners'] = bool(model.decode_head.get('align_corners'))
+        body: Any = graph.body
+        head = body.model.decode_head
+        info['align_corners'] = head.align_corners
+        # Of the probability of a single class; others have none.
+        info['threshold'] = head.threshold or 0.5
     return {KEY: json.dumps(info)}
 
 
@@ -109,10 +113,17 @@ def _tell_edge(step: dict[str, Any]) -> dict[str, Any] | None:
 
 def _how(step: dict[str, Any]) -> dict[str, str]:
     """With which library's arithmetic pixels are made."""
-    return dict(
+    how = dict(
         interpolation=step.get('interpolation', 'bilinear'),
         backend=step.get('backend', 'cv2'),
     )
+    if how['backend'] == 'cv2' and how['interpolation'] != 'bilinear':
+        raise UsageError(
+            f'{class_name(step)} of the test pipeline has interpolation='
+            f'{how["interpolation"]!r} of OpenCV, which who runs the file '
+            "need not have. Take bilinear, or backend='pillow'"
+        )
+    return how
 
 
 def _tell_multiple(step: dict[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class DetectionGraph(nn.Module):
             self.one_stage = OneStage(model.bbox_head)
             return
         require(model.with_rpn, 'no rpn_head')
+        require(not hasattr(model, 'semantic_head'), 'a semantic_head')
         self.proposals = Proposals(model.rpn_head)
         self.boxes = BoxStages(model.roi_head)
         if model.roi_head.with_mask:

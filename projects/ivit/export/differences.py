@@ -13,6 +13,8 @@ SCORE, PIXELS = 1e-3, 0.1
 # Two boxes that overlap by so little more or less than the NMS allows are a
 # tie, which rounding decides.
 TIE = 1e-3
+# More pixels of another label are no ties.
+TIES_OF_LABELS = 1e-3
 
 
 @dataclass
@@ -54,21 +56,41 @@ class Differences:
         self.compared += one.numel()
         self.add('map, relative', (one - other) / one.abs().max())
 
-    def add_labels(self, logits: Tensor, labels: Tensor) -> None:
-        """Compare a label map with logits ``(C, H, W)``.
+    def add_labels(
+        self, logits: Tensor, labels: Tensor, threshold: float
+    ) -> None:
+        """Compare a label map with what the reference has for each class.
 
         Where labels differ, the logit of the one has to be as high as that
-        of the other, but for rounding.
+        of the other, but for rounding: the difference is told in parts of
+        the spread of all logits.
+
+        Args:
+            logits: ``(C, H, W)``; of a single class, its probabilities.
+            labels: ``(H, W)``.
+            threshold: Of the probabilities of a single class.
         """
         self.images += 1
         self.compared += labels.numel()
-        if len(logits) == 1:  # the logit of the only class
-            logits = torch.cat([torch.zeros_like(logits), logits])
-        probabilities = logits.softmax(0)
-        chosen = probabilities.gather(0, labels[None])[0]
-        self.add('score', probabilities.amax(0) - chosen)
-        differ = labels != logits.argmax(0)
+        if len(logits) == 1:
+            expected = logits[0] > threshold
+            differ = labels.bool() != expected
+            self.add('score', (logits[0] - threshold)[differ])
+        else:
+            differ = labels != logits.argmax(0)
+            chosen = logits.gather(0, labels[None])[0]
+            self.add(
+                'logit, relative', (logits.amax(0) - chosen) / _spread(logits)
+            )
         self.ties += int(differ.sum())
+        if differ.sum() > TIES_OF_LABELS * labels.numel():
+            self.unexplained += int(differ.sum())
+
+    def add_logits(self, one: Tensor, other: Tensor) -> None:
+        """Compare logits ``(C, H, W)``, or probabilities of one class."""
+        name = 'score' if len(one) == 1 else 'logit, relative'
+        scale = 1 if len(one) == 1 else _spread(one)
+        self.add(name, (one - other) / scale)
 
     def add_objects(
         self,
@@ -121,6 +143,7 @@ class Differences:
             'score': SCORE,
             'pixels': PIXELS,
             'map, relative': SCORE,
+            'logit, relative': SCORE,
             'mask, share': 0.05,
         }
         found = [
@@ -129,9 +152,7 @@ class Differences:
             if not self.largest.get(name, 0.0) <= limit
         ]
         if self.unexplained:
-            found.append(
-                f'{self.unexplained} objects are found by only one of the two'
-            )
+            found.append(f'{self.unexplained} objects or pixels differ')
         return found
 
     def __str__(self) -> str:
@@ -144,6 +165,10 @@ class Differences:
         if self.ties:
             text += f'; {self.ties} ties that rounding decides'
         return text
+
+
+def _spread(logits: Tensor) -> Tensor:
+    return logits.std().clamp(min=torch.finfo(logits.dtype).tiny)
 
 
 def _match(one: Any, other: Any) -> Tensor:

@@ -8,6 +8,7 @@ from mmcv.cnn import fuse_conv_bn
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from ..engine import UsageError
 from ..own_data.fit import task_of
 from .features import FeatureGraph
 from .inputs import Normalise, read_normalisation
@@ -68,19 +69,41 @@ def build_graph(
     model = fuse_conv_bn(deepcopy(model).eval())
     replace_modules(model)
     task = 'features' if part == 'backbone' else task_of(cfg)
+    if logits and task != 'segmentation':
+        raise UsageError(
+            '--logits is for segmentors that are exported as a whole; this '
+            f'is {task}'
+        )
     body = _BUILDERS[task](model, logits)
+    number = len(_try(body, model))
     outputs = getattr(body, 'outputs', None)
     if outputs is None:
-        number = len(_try(body))
         outputs = tuple(f'map_{i}' for i in range(number))
     return Graph(normalise, body, tuple(outputs), task).eval()
 
 
-def _try(body: nn.Module) -> tuple[Tensor, ...]:
-    """Run a body once, on a small image."""
-    with torch.no_grad():
-        device = next(body.parameters()).device
-        return body(torch.zeros(1, 3, 64, 64, device=device), (64, 64))
+def _try(body: nn.Module, model: nn.Module) -> tuple[Tensor, ...]:
+    """Run a body once, on a small image.
+
+    Raises:
+        UsageError: If it fails, as heads do that return something else.
+    """
+    device = next(body.parameters()).device
+    image = torch.zeros(1, 3, 64, 64, device=device)
+    try:
+        with torch.no_grad():
+            return body(image, (64, 64))
+    except Exception as error:  # of any head
+        parts = [
+            f'{name} {type(part).__name__}'
+            for name, part in model.named_children()
+            if 'head' in name
+        ]
+        raise UsageError(
+            f'{type(model).__name__} with {", ".join(parts) or "no head"} is '
+            f'not exported ({type(error).__name__}: {error}). --part '
+            'backbone exports backbone and neck'
+        ) from error
 
 
 def _detector(model: nn.Module, logits: bool) -> nn.Module:

@@ -119,3 +119,10 @@ def loads_blue_first(cfg: Config) -> bool:
         if class_name(step).startswith('LoadImage'):
             return step.get('channel_order', 'bgr') == 'bgr'
     return False
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Pixels as uint8; a pipeline may load them as float32."""
+    if images.dtype == torch.uint8:
+        return images
+    return images.round().clamp(0, 255).byte()

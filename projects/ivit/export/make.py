@@ -22,9 +22,10 @@ from .model import OnnxModel
 from .onnx_file import SMALLEST, write_onnx
 from .pictures import find_pictures
 from .proof import SIZES, prove
-from .smaller import NUMBERS, make_smaller
+from .smaller import NUMBERS, compare_metrics, make_smaller
 
 SUFFIX = '.onnx'
+CHECKPOINTS = ('.pth', '.safetensors')
 NUM_PICTURES = 8
 
 
@@ -92,6 +93,7 @@ def export(
     """
     path = Path(out)
     _check_arguments(path, shape, batch, numbers)
+    _check_folder(path)
     config, file = _locate(run, checkpoint)
     model = read_model(config, file, cfg_options=cfg_options)
     graph = build_graph(model.module, model.config, part, logits)
@@ -101,7 +103,6 @@ def export(
     metadata = describe(
         graph, model.config, model.classes, model.palette, weights
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix='.export-', dir=path.parent) as folder:
         unproven = Path(folder, f'float32{SUFFIX}')
         write_onnx(graph, unproven, shape, batch, metadata)
@@ -130,6 +131,9 @@ def export(
             )
         with open_new(path) as copy:
             copy.write(result.read_bytes())
+        # When the file is safe: it may take hours.
+        if numbers != 'float32' and shape is None and batch is None:
+            notes += f'; {compare_metrics(unproven, path, model.config)}'
     return Exported(
         path, graph.task, graph.outputs, weights, differences, words, notes
     )
@@ -159,6 +163,18 @@ def _check_arguments(
         raise UsageError(f'--batch {batch} must be at least 1')
 
 
+def _check_folder(path: Path) -> None:
+    """Make the folder of a file, and find out whether it takes one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix='.export-', dir=path.parent):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f'--out {path}: nothing can be written there ({error})'
+        ) from error
+
+
 def _locate(
     run: HasWorkDir | str | Path, checkpoint: str | Path | None
 ) -> tuple[Path, str | None]:
@@ -167,8 +183,9 @@ def _locate(
         checkpoint is None
         and isinstance(run, (str, Path))
         and not Path(run).expanduser().is_dir()
+        and Path(run).suffix not in CHECKPOINTS
     ):
         return Path(find_config(run)), None
-    config, file = locate(run, checkpoint)
+    config, file = locate(run, checkpoint, 'behind the run, as CHECKPOINT')
     check_checkpoint_path(file)
     return config, file

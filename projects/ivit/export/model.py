@@ -1,18 +1,20 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """An exported file in the place of a model, for tests with its config."""
 
+import logging
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 from torch import Tensor
 
 from ..engine import UsageError, check_classes
 from ..own_data.fit import task_of
-from .inputs import loads_blue_first
+from .inputs import loads_blue_first, to_bytes
 from .session import Session
 
 
@@ -45,7 +47,8 @@ class OnnxModel(BaseModel):
             batches = [one[None] for one in inputs]
         singles = []
         for batch in batches:
-            pixels = batch.cpu().numpy()
+            # A pipeline may load uint8 as float32.
+            pixels = to_bytes(batch).cpu().numpy()
             if self.blue_first:
                 pixels = pixels[:, ::-1]
             arrays = self.session.run(np.ascontiguousarray(pixels))
@@ -91,6 +94,14 @@ def use_file(cfg: Config, path: str) -> None:
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
     meta = {'dataset_meta': {'classes': info['classes']}}
     check_classes(dataset.metainfo.get('classes'), {'meta': meta})
+    if info['task'] == 'segmentation' and 'logits' not in info['outputs']:
+        print_log(
+            f'{path} returns labels alone. Where the test pipeline resizes, '
+            'they are enlarged without the logits between them, which costs '
+            'a little at borders; export with --logits for the same test',
+            logger='current',
+            level=logging.WARNING,
+        )
     cfg.model = dict(
         type=OnnxModel.__name__, path=path, blue_first=loads_blue_first(cfg)
     )
@@ -141,14 +152,19 @@ def _label_map(
     from mmseg.models.utils import resize
 
     size = tuple(sample.ori_shape)
-    if 'logits' in outputs and outputs['labels'].shape != size:
+    if 'logits' in outputs:
         logits = resize(
             outputs['logits'][None],
             size=size,
             mode='bilinear',
             align_corners=info['align_corners'],
         )[0]
-        labels = logits.argmax(0, keepdim=True)
+        if len(logits) == 1:  # as mmseg has it: the probability
+            logits = logits.sigmoid()
+            labels = (logits > info['threshold']).long()
+        else:
+            labels = logits.argmax(0, keepdim=True)
+        sample.seg_logits = PixelData(data=logits)
     else:
         labels = outputs['labels'][None]
         if labels.shape[1:] != size:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..datasets.shape_scenes import draw_scene
 from ..nested import innermost_datasets
+from .inputs import to_bytes
 
 DRAWN_SIZE = 256
 
@@ -36,7 +37,9 @@ def find_pictures(
         number = min(number, len(dataset))
         # From all parts of the data, which may be sorted.
         places = np.linspace(0, len(dataset), number, endpoint=False)
-        pictures = [dataset[int(place)]['inputs'] for place in places]
+        pictures = [
+            to_bytes(dataset[int(place)]['inputs']) for place in places
+        ]
     except (OSError, ValueError) as error:
         reason = ' '.join(str(error).split())
         pictures = [_draw(i) for i in range(number)]

@@ -79,7 +79,11 @@ def _compare_predictions(
             )
         elif cfg.default_scope == 'mmseg':
             logits = one.seg_logits.data.cpu()
-            differences.add_labels(logits, other.pred_sem_seg.data[0])
+            threshold = exported.session.info['threshold']
+            labels = other.pred_sem_seg.data[0]
+            differences.add_labels(logits, labels, threshold)
+            if 'seg_logits' in other:
+                differences.add_logits(logits, other.seg_logits.data)
         else:
             differences.add_scores(one.pred_score.cpu(), other.pred_score)
 

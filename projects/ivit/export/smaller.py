@@ -16,6 +16,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from ..engine import UsageError
 from ..quiet import only_warnings
 from .evaluate import evaluate, time_both
 from .inputs import loads_blue_first
@@ -39,20 +40,27 @@ def make_smaller(
     shape: tuple[int, int] | None = None,
     batch: int = 1,
 ) -> str:
-    """Make a file with smaller numbers, and find out what that changes.
+    """Make a file with smaller numbers, and time both.
 
     Args:
         numbers: ``'int8'`` or ``'half'``.
         source: A file in float32.
         path: The file to write.
-        cfg: The config, whose data calibrates and tests.
+        cfg: The config, whose training data calibrates.
         shape: Height and width that the file is for; None for any.
         batch: Number of images that it is for.
 
     Returns:
-        Metrics and speed of both, in words.
+        The speed of both, in words.
+
+    Raises:
+        UsageError: If there is nothing to calibrate with.
     """
     pictures, words = find_pictures(cfg, NUM_PICTURES, 'train')
+    if numbers == 'int8' and words.startswith('drawn'):
+        raise UsageError(
+            f'int8 is calibrated on the training data of the config: {words}'
+        )
     if shape is not None:
         pictures = resize_pictures(pictures, 0, len(pictures), shape)
     order = slice(None, None, -1 if loads_blue_first(cfg) else 1)
@@ -65,22 +73,35 @@ def make_smaller(
     else:
         write_half(source, path)
     before, after = time_both(source, path, images[:NUM_TIMED])
-    notes = (
+    return (
         f'{numbers}: {before / after:.2f} times as fast as float32 with '
         f'onnxruntime on this machine ({words})'
     )
+
+
+def compare_metrics(source: Path, path: Path, cfg: Config) -> str:
+    """Test two files on the whole test data.
+
+    Args:
+        source: A file in float32.
+        path: The file with smaller numbers.
+        cfg: The config.
+
+    Returns:
+        The metrics of both, in words.
+    """
     try:
         float32, small = evaluate(cfg, source), evaluate(cfg, path)
     except (OSError, ValueError) as error:
         reason = ' '.join(str(error).split())
-        return f'{notes}; what it costs is not known: {reason}'
+        return f'what it costs is not known: {reason}'
     # COCO's -1 means that there is nothing to measure.
     changes = [
         f'{name} {float32[name]:.4g} -> {small[name]:.4g}'
         for name in small
         if small[name] >= 0
     ]
-    return f'{notes}; {", ".join(changes)}'
+    return ', '.join(changes)
 
 
 class _Calibration(CalibrationDataReader):

@@ -21,9 +21,16 @@ class HasWorkDir(Protocol):
 
 
 def locate(
-    run: HasWorkDir | str | Path, checkpoint: str | Path | None
+    run: HasWorkDir | str | Path,
+    checkpoint: str | Path | None,
+    option: str = OPTION,
 ) -> tuple[Path, str]:
     """The config and the checkpoint of a run; see :func:`ivit.load`.
+
+    Args:
+        run: See there.
+        checkpoint: See there.
+        option: How a checkpoint is named, for errors.
 
     Raises:
         UsageError: If one of them cannot be found, or there are several.
@@ -36,12 +43,14 @@ def locate(
         )
     folder = Path(given).expanduser()
     if folder.is_dir():
-        config = getattr(run, 'config', None) or _find_only_config(folder)
-        return Path(config), str(checkpoint or find_checkpoint(folder))
+        config = getattr(run, 'config', None) or _find_only_config(
+            folder, option
+        )
+        return Path(config), str(checkpoint or find_checkpoint(folder, option))
     if folder.suffix in ('.pth', '.safetensors'):
         raise UsageError(
             f'{folder} is a checkpoint; give the folder of its training or '
-            f'its config first, and the checkpoint with {OPTION}'
+            f'its config first, and the checkpoint with {option}'
         )
     try:
         config = find_config(folder)
@@ -50,12 +59,12 @@ def locate(
     if checkpoint is None:
         raise UsageError(
             f'{config} is a config, whose weights are not known; give a '
-            f'checkpoint with {OPTION}, or the folder of a training instead'
+            f'checkpoint with {option}, or the folder of a training instead'
         )
     return config, str(checkpoint)
 
 
-def find_checkpoint(work_dir: Path) -> Path:
+def find_checkpoint(work_dir: Path, option: str = OPTION) -> Path:
     """The checkpoint of a work dir to predict with.
 
     The best one, if the training kept it, because it is what the training
@@ -63,6 +72,7 @@ def find_checkpoint(work_dir: Path) -> Path:
 
     Args:
         work_dir: The folder of a training.
+        option: How a checkpoint is named, for errors.
 
     Raises:
         UsageError: If there is none, or there are several best ones.
@@ -71,20 +81,20 @@ def find_checkpoint(work_dir: Path) -> Path:
     if len(best) > 1:
         raise UsageError(
             f'{work_dir} has {len(best)} best checkpoints: '
-            f'{", ".join(path.name for path in best)}. Name one with {OPTION}'
+            f'{", ".join(path.name for path in best)}. Name one with {option}'
         )
     if best:
         return best[0]
-    latest = find_last_checkpoint(work_dir, OPTION)
+    latest = find_last_checkpoint(work_dir, option)
     if latest is None:
         raise UsageError(
             f'{work_dir} has neither {BEST} nor {NOTE}, so no training has '
-            f'saved its weights there. Name a checkpoint with {OPTION}'
+            f'saved its weights there. Name a checkpoint with {option}'
         )
     return latest
 
 
-def _find_only_config(work_dir: Path) -> Path:
+def _find_only_config(work_dir: Path, option: str) -> Path:
     """The config that a training left in its work dir."""
     configs = sorted(work_dir.glob('*.py'))
     if len(configs) == 1:
@@ -92,5 +102,5 @@ def _find_only_config(work_dir: Path) -> Path:
     found = ', '.join(path.name for path in configs) or 'none'
     raise UsageError(
         f'{work_dir} has to have one config, *.py, and has {found}. Give the '
-        f'config itself, and the checkpoint with {OPTION}'
+        f'config itself, and the checkpoint with {option}'
     )
