@@ -86,3 +86,16 @@ def crop(maps: Tensor, hw_shape: tuple[int, int]) -> Tensor:
     for dim, size in enumerate(hw_shape, 1):
         maps = maps.index_select(dim, torch.arange(size, device=maps.device))
     return maps
+
+
+def divide(index: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Quotient and remainder of integers from 0 on.
+
+    A remainder by a size that is left free has no translation to ONNX.
+
+    Args:
+        index: Integers of any shape.
+        size: What they are divided by.
+    """
+    quotient = index.div(size, rounding_mode='trunc')
+    return quotient, index - quotient * size

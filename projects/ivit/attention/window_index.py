@@ -9,7 +9,7 @@ arithmetic is on vectors alone, since broadcasting asks which sides are 1.
 import torch
 from torch import Tensor
 
-from .symbolic import padded_size, windows_of_side
+from .symbolic import divide, padded_size, windows_of_side
 
 
 def token_of_place(
@@ -33,9 +33,9 @@ def token_of_place(
     down, across = map(windows_of_side, hw_shape, window)
     tokens = window[0] * window[1]
     place = torch.arange(down * across * tokens, device=device)
-    number, inside = _divide(place, tokens)
-    windows = _divide(number, across)
-    offsets = _divide(inside, window[1])
+    number, inside = divide(place, tokens)
+    windows = divide(number, across)
+    offsets = divide(inside, window[1])
     cells, bands = [], []
     for i, n in enumerate(hw_shape):
         padded = padded_size(n, window[i])
@@ -62,19 +62,13 @@ def place_of_token(
     """
     token = torch.arange(hw_shape[0] * hw_shape[1], device=device)
     windows, offsets = [], []
-    for i, cell in enumerate(_divide(token, hw_shape[1])):
+    for i, cell in enumerate(divide(token, hw_shape[1])):
         cell = cell - shift[i]
         padded = padded_size(hw_shape[i], window[i])
         cell = torch.where(cell < 0, cell + padded, cell)
-        number, offset = _divide(cell, window[i])
+        number, offset = divide(cell, window[i])
         windows.append(number)
         offsets.append(offset)
     number = windows[0] * windows_of_side(hw_shape[1], window[1]) + windows[1]
     inside = offsets[0] * window[1] + offsets[1]
     return number * (window[0] * window[1]) + inside
-
-
-def _divide(x: Tensor, divisor: int) -> tuple[Tensor, Tensor]:
-    """Quotient and remainder of integers from 0 on."""
-    quotient = x.div(divisor, rounding_mode='trunc')
-    return quotient, x - quotient * divisor

@@ -7,6 +7,7 @@ import torch
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from torch import Tensor, nn
 
+from ..attention.symbolic import divide
 from .supported import require_class
 
 
@@ -117,5 +118,5 @@ def split_index(index: Tensor, num: int) -> tuple[Tensor, Tensor]:
     """
     none = index < 0
     index = index.clamp(min=0)
-    group, place = index // num, index % num
+    group, place = divide(index, num)
     return group.masked_fill(none, -1), place.masked_fill(none, -1)

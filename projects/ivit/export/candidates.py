@@ -9,6 +9,7 @@ from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..attention.symbolic import divide
 from .boxes import BoxDecoder, drop_small
 from .supported import positive_number, require, require_class
 
@@ -103,9 +104,9 @@ class AnchorCandidates(nn.Module):
         index = index.masked_fill(missing, 0)
         if self.head.use_sigmoid_cls:  # it keeps the order
             scores = scores.sigmoid().masked_fill(missing, -torch.inf)
-        kind, place = _divide(index, area)
-        anchor, label = _divide(kind, num_classes)
-        row, column = _divide(place, width)
+        kind, place = divide(index, area)
+        anchor, label = divide(kind, num_classes)
+        row, column = divide(place, width)
         offset = torch.arange(4, device=index.device) * area
         where = (anchor * 4 * area + place)[..., None] + offset
         picked = deltas.flatten(1).gather(1, where.flatten(1))
@@ -119,9 +120,3 @@ class AnchorCandidates(nn.Module):
         return Candidates(
             drop_small(scores, boxes, self.min_size), label, boxes
         )
-
-
-def _divide(index: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Quotient and rest; ``%`` has no translation for a size left free."""
-    quotient = index // size
-    return quotient, index - quotient * size

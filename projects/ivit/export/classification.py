@@ -5,6 +5,7 @@ from mmpretrain.models import ClsHead, ImageClassifier
 from torch import Tensor, nn
 
 from ..engine import UsageError
+from .supported import INSTEAD
 
 
 class ClassificationGraph(nn.Module):
@@ -28,7 +29,7 @@ class ClassificationGraph(nn.Module):
             raise UsageError(
                 f'{type(model).__name__} with {type(head).__name__} is not '
                 'exported as a whole; of classifiers it is ImageClassifier '
-                'with a ClsHead. --part backbone exports backbone and neck'
+                f'with a ClsHead. {INSTEAD}'
             )
         self.model = model
 

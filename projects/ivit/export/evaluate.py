@@ -1,10 +1,10 @@
 # Copyright (c) ivit contributors. Licensed under the Apache License 2.0.
 """What a smaller file costs and gains, against the file it was made of."""
 
-import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from copy import deepcopy
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from statistics import median
@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from mmengine.config import Config
 
+from ..benchmark.timing import interleave
 from ..engine import build_runner
 from ..quiet import only_warnings
 from .model import use_file
@@ -48,20 +49,20 @@ def time_both(
 
     Args:
         path: A file.
-        smaller: Another one.
+        smaller: Another one, of another name.
         images: RGB, ``(B, 3, H, W)`` of uint8.
 
     Returns:
         The median of the rounds for each.
     """
-    sessions = [Session(path), Session(smaller)]
-    seconds: list[list[float]] = [[], []]
-    for number in range(ROUNDS + 1):
-        for session, taken in zip(sessions, seconds, strict=True):
-            start = time.perf_counter()
-            for image in images:
-                session.run(image)
-            if number:  # the first round warms up
-                taken.append(time.perf_counter() - start)
-    one, other = map(median, seconds)
-    return one, other
+    passes = {
+        file.name: partial(_run_all, Session(file), images)
+        for file in (path, smaller)
+    }
+    seconds = interleave(passes, ROUNDS, 'cpu')
+    return median(seconds[path.name]), median(seconds[smaller.name])
+
+
+def _run_all(session: Session, images: Sequence[np.ndarray]) -> None:
+    for image in images:
+        session.run(image)

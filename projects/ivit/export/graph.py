@@ -13,6 +13,7 @@ from ..own_data.fit import task_of
 from .features import FeatureGraph
 from .inputs import Normalise, read_normalisation
 from .replace import replace_modules
+from .supported import INSTEAD
 
 PARTS = ('model', 'backbone')
 
@@ -101,8 +102,7 @@ def _try(body: nn.Module, model: nn.Module) -> tuple[Tensor, ...]:
         ]
         raise UsageError(
             f'{type(model).__name__} with {", ".join(parts) or "no head"} is '
-            f'not exported ({type(error).__name__}: {error}). --part '
-            'backbone exports backbone and neck'
+            f'not exported ({type(error).__name__}: {error}). {INSTEAD}'
         ) from error
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from ..attention.symbolic import padded_size
 from ..engine import UsageError
 from ..nested import class_name, innermost_datasets
 
@@ -63,11 +64,8 @@ class Normalise(nn.Module):
         if self.mean is not None and self.std is not None:
             x = (x - self.mean) / self.std
         if self.divisor > 1:
-            # Adding before the division needs no remainder, which exporters
-            # translate badly.
             height, width = (
-                (size + self.divisor - 1) // self.divisor * self.divisor - size
-                for size in x.shape[2:]
+                padded_size(size, self.divisor) - size for size in x.shape[2:]
             )
             x = F.pad(x, (0, width, 0, height), value=self.pad_value)
         return x

@@ -13,7 +13,7 @@ from ..engine import (
     tell_initial_weights,
 )
 from ..inference.load import read_model
-from ..inference.locate import HasWorkDir, locate
+from ..inference.locate import CHECKPOINTS, HasWorkDir, locate
 from ..new_file import open_new
 from .describe import describe
 from .differences import Differences
@@ -25,7 +25,6 @@ from .proof import SIZES, prove
 from .smaller import NUMBERS, compare_metrics, make_smaller
 
 SUFFIX = '.onnx'
-CHECKPOINTS = ('.pth', '.safetensors')
 NUM_PICTURES = 8
 
 

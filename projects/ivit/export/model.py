@@ -9,10 +9,11 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, MODELS, DefaultScope
+from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
 from ..engine import UsageError, check_classes
+from ..inference.load import read_metainfo
 from ..own_data.fit import task_of
 from .inputs import loads_blue_first, to_bytes
 from .session import Session
@@ -91,9 +92,9 @@ def use_file(cfg: Config, path: str) -> None:
             f'{path} is for {info["task"]}, and the config for {task_of(cfg)}'
         )
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        asked = read_metainfo(cfg)
     meta = {'dataset_meta': {'classes': info['classes']}}
-    check_classes(dataset.metainfo.get('classes'), {'meta': meta})
+    check_classes(asked.get('classes'), {'meta': meta})
     if info['task'] == 'segmentation' and 'logits' not in info['outputs']:
         print_log(
             f'{path} returns labels alone. Where the test pipeline resizes, '

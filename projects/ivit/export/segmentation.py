@@ -6,6 +6,7 @@ from mmseg.models import BaseSegmentor, EncoderDecoder
 from torch import Tensor, nn
 
 from ..engine import UsageError
+from .supported import INSTEAD
 
 
 class SegmentationGraph(nn.Module):
@@ -24,8 +25,7 @@ class SegmentationGraph(nn.Module):
         if type(model) is not EncoderDecoder:
             raise UsageError(
                 f'{type(model).__name__} is not exported as a whole; of '
-                'segmentors it is EncoderDecoder. --part backbone exports '
-                'backbone and neck'
+                f'segmentors it is EncoderDecoder. {INSTEAD}'
             )
         mode = model.test_cfg.get('mode', 'whole')
         if mode != 'whole':

@@ -92,7 +92,7 @@ def read_model(
         )
     saved = (content.get('meta') or {}).get('dataset_meta') or {}
     with DefaultScope.overwrite_default_scope(scope):
-        asked = _read_metainfo(cfg)
+        asked = read_metainfo(cfg)
         module = MODELS.build(cfg.model)
         if file is None:
             with only_warnings():
@@ -139,7 +139,7 @@ def _choose_device(device: str | torch.device | None) -> torch.device:
     return where
 
 
-def _read_metainfo(cfg: Config) -> dict[str, Any]:
+def read_metainfo(cfg: Config) -> dict[str, Any]:
     """What the config's test data is told about its classes.
 
     The data itself need not be there. A data set that does not even tell its

@@ -7,6 +7,8 @@ from typing import Protocol
 from ..engine import UsageError, find_config, find_last_checkpoint
 from ..engine.last_checkpoint import NOTE
 
+# Endings of files that hold weights.
+CHECKPOINTS = ('.pth', '.safetensors')
 BEST = 'best_*.pth'  # what CheckpointHook names them
 # How a checkpoint is named in the command and in Python.
 OPTION = '--checkpoint (in Python checkpoint=)'
@@ -47,7 +49,7 @@ def locate(
             folder, option
         )
         return Path(config), str(checkpoint or find_checkpoint(folder, option))
-    if folder.suffix in ('.pth', '.safetensors'):
+    if folder.suffix in CHECKPOINTS:
         raise UsageError(
             f'{folder} is a checkpoint; give the folder of its training or '
             f'its config first, and the checkpoint with {option}'
